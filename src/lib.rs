@@ -1,0 +1,46 @@
+//! segue: a sidecar that an app talks to instead of Segment.
+//!
+//! It terminates TLS, keeps every analytics event on disk before it says yes, and delivers it to Segment, to
+//! RudderStack or to both, as each source's route says.
+//!
+//! # The house
+//!
+//! A module imports from lower floors only, never from its own; `tests/house.rs` holds that line.
+//!
+//! | floor | modules | may do |
+//! |---|---|---|
+//! | 0 words | [`model`] | plain data; no I/O, no tokio, no clock |
+//! | 1 rules | [`protocol`] (Segment's API) [`dialect`] (RudderStack's) [`routing`] [`policy`] | decide; pure: time and randomness are arguments |
+//! | 2 resources | [`clock`] [`journal`] [`tls`] [`telemetry`] [`upstream`] | own one outside thing each |
+//! | 3 flows | [`ingress`] [`delivery`] | move events from one resource to another; they meet at the journal |
+//! | 4 settings | [`config`] | compose every module's own `Settings`; load, check |
+//! | 5 whole | [`app`] [`standin`] | the running sidecar; the two vendors, played for demos and tests |
+//! | 6 shows | [`demo`] | sidecar, stand-ins and traffic in one process |
+//! | 7 faces | [`cli`] | talk to people |
+//!
+//! # Words
+//!
+//! *source*: a Segment source, with its write keys and its route. *destination*: Segment or RudderStack. *event*: one
+//! track, identify, page, screen, group or alias call. *envelope*: one accepted HTTP request with its events. *plan*: which
+//! events of an envelope go to which destination, and the *revision* of the routes it was decided under. *journal*,
+//! *volume*, *record*, *position*: the durable log, one file of it, one entry, its place. *lane*: the queue of one
+//! (source, destination). *verdict*: what an upstream's answer means. *park*: a lane stopped by a fault of
+//! configuration. *quarantine*: events that a destination refuses for good, kept with the reason.
+
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod delivery;
+pub mod demo;
+pub mod dialect;
+pub mod ingress;
+pub mod journal;
+pub mod model;
+pub mod policy;
+pub mod protocol;
+pub mod routing;
+pub mod standin;
+pub mod telemetry;
+pub mod tls;
+pub mod upstream;

@@ -1,0 +1,3 @@
+//! The `segue` binary: a thin caller of the library.
+
+fn main() {}

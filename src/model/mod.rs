@@ -1,0 +1,24 @@
+//! The words of segue: plain data that every other module speaks in.
+//!
+//! Nothing here does I/O, reads a clock or knows about tokio. Times, randomness and keys come in as arguments.
+
+mod destination;
+mod envelope;
+mod event;
+pub mod json;
+mod plan;
+mod reading;
+mod secret;
+mod source;
+mod time;
+mod units;
+
+pub use destination::{Destination, PerDestination};
+pub use envelope::{BasicAuth, DecodeError, Encoding, Endpoint, Envelope, EnvelopeId};
+pub use event::{EventKind, MessageId};
+pub use plan::{Plan, Revision, Selection};
+pub use reading::{Frame, Head, ReadError, Reading};
+pub use secret::{KeyPrint, Secret};
+pub use source::{SourceId, SourceIdError};
+pub use time::WallTime;
+pub use units::{ByteSize, Percent, RateLimit, Span, UnitError};

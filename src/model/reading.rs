@@ -1,0 +1,162 @@
+//! The body of one API call, read once: where its events stand, and what it says about all of them.
+
+use std::borrow::Cow;
+
+use super::{
+    Endpoint, EnvelopeId, EventKind, MessageId,
+    json::{self, Kind, NotJson, Raw},
+};
+
+/// A body whose events have been found. Everything in it is a slice of the body.
+#[derive(Debug, Clone)]
+pub struct Reading<'a> {
+    /// The whole body.
+    pub whole: Raw<'a>,
+    /// The events, in order. An item that is no object stays in the list: Segment drops it alone, and so must its copy.
+    pub items: Vec<Raw<'a>>,
+    /// What stood beside the events of a batch; of a single call, what stands in the event itself.
+    pub frame: Frame<'a>,
+}
+
+/// The members of the body that speak for all its events (protocol.md T4). Of repeats the last counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Frame<'a> {
+    /// `sentAt`
+    pub sent_at: Option<Raw<'a>>,
+    /// `context`; None for a single call, whose own it is.
+    pub context: Option<Raw<'a>>,
+    /// `integrations`; None for a single call, whose own it is.
+    pub integrations: Option<Raw<'a>>,
+    /// `writeKey`
+    pub write_key: Option<Raw<'a>>,
+}
+
+/// Why a body cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// It is not JSON.
+    #[error(transparent)]
+    NotJson(#[from] NotJson),
+    /// It is JSON, but no object.
+    #[error("the body is no JSON object")]
+    NoObject,
+    /// It came by a batch path without a `batch` array.
+    #[error("the body has no `batch` array")]
+    NoBatch,
+}
+
+/// The members of one event that routing, ordering and joining look at, read in one pass.
+#[derive(Debug, Clone, Default)]
+pub struct Head<'a> {
+    /// `type` when it is one of the six, else the path's.
+    pub kind: Option<EventKind>,
+    /// `messageId`: a string, or a number's own text (protocol.md T7). None when absent, null, empty or a container.
+    pub message_id: Option<Cow<'a, str>>,
+    /// `anonymousId`, as `message_id` is read.
+    pub anonymous_id: Option<Cow<'a, str>>,
+    /// `userId`, as `message_id` is read.
+    pub user_id: Option<Cow<'a, str>>,
+    /// `writeKey`, which browsers repeat in each event of a batch (protocol.md 1.3).
+    pub write_key: Option<Cow<'a, str>>,
+}
+
+impl<'a> Reading<'a> {
+    /// Reads an inflated body that came by `endpoint`.
+    ///
+    /// # Errors
+    /// When it is not JSON, no object, or lacks the `batch` that its path promises.
+    pub fn of(endpoint: Endpoint, body: &'a [u8]) -> Result<Self, ReadError> {
+        let whole = json::parse(body)?;
+        if whole.kind() != Kind::Object {
+            return Err(ReadError::NoObject);
+        }
+        let (mut frame, mut batch) = (Frame::default(), None);
+        for (key, value) in whole.members() {
+            match key.name().as_ref() {
+                "sentAt" => frame.sent_at = Some(value),
+                "context" => frame.context = Some(value),
+                "integrations" => frame.integrations = Some(value),
+                "writeKey" => frame.write_key = Some(value),
+                "batch" => batch = Some(value),
+                _ => {}
+            }
+        }
+        if endpoint.kind().is_some() {
+            let frame = Frame { context: None, integrations: None, ..frame };
+            return Ok(Self { whole, items: vec![whole], frame });
+        }
+        let batch = batch.filter(|value| value.kind() == Kind::Array).ok_or(ReadError::NoBatch)?;
+        Ok(Self { whole, items: batch.items().collect(), frame })
+    }
+}
+
+impl<'a> Head<'a> {
+    /// Reads one event of a request that came by `endpoint`. An item that is no object has an empty head.
+    #[must_use]
+    pub fn of(item: Raw<'a>, endpoint: Endpoint) -> Self {
+        let mut head = Self::default();
+        for (key, value) in item.members() {
+            match key.name().as_ref() {
+                "type" => head.kind = value.string().and_then(|text| EventKind::parse(&text)),
+                "messageId" => head.message_id = scalar(value),
+                "anonymousId" => head.anonymous_id = scalar(value),
+                "userId" => head.user_id = scalar(value),
+                "writeKey" => head.write_key = scalar(value),
+                _ => {}
+            }
+        }
+        head.kind = head.kind.or(endpoint.kind());
+        head
+    }
+
+    /// The event's messageId in both copies: its own, or the one that segue assigns (protocol.md T7).
+    #[must_use]
+    pub fn message_id(&self, envelope: EnvelopeId, index: usize) -> Cow<'_, str> {
+        match &self.message_id {
+            Some(own) => Cow::Borrowed(own),
+            None => Cow::Owned(MessageId::assigned(envelope, index).as_str().to_owned()),
+        }
+    }
+}
+
+/// A string that is not empty, or the text of a number.
+fn scalar(value: Raw<'_>) -> Option<Cow<'_, str>> {
+    match value.kind() {
+        Kind::String => value.string().filter(|text| !text.is_empty()),
+        Kind::Number => Some(Cow::Borrowed(value.text())),
+        Kind::Null | Kind::Bool | Kind::Array | Kind::Object => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_has_its_items_and_a_frame() {
+        let body = br#"{"batch":[{"type":"track","userId":7},3],"sentAt":"a","sentAt":"b","context":{"x":1},"writeKey":"k"}"#;
+        let reading = Reading::of(Endpoint::Batch, body).unwrap();
+        assert_eq!(reading.items.len(), 2);
+        assert_eq!(reading.frame.sent_at.map(Raw::text), Some("\"b\""), "of repeats the last counts");
+        assert_eq!(reading.frame.context.map(Raw::text), Some("{\"x\":1}"));
+        let head = Head::of(reading.items[0], Endpoint::Batch);
+        assert_eq!((head.kind, head.user_id.as_deref()), (Some(EventKind::Track), Some("7")));
+        assert_eq!(head.message_id(EnvelopeId(1), 0), "segue-00000000000000000000000000000001-0");
+    }
+
+    #[test]
+    fn a_single_call_is_its_own_event() {
+        let reading = Reading::of(Endpoint::ClientSingle(EventKind::Page), br#"{"context":{},"messageId":"m"}"#).unwrap();
+        assert!(reading.frame.context.is_none());
+        let head = Head::of(reading.items[0], Endpoint::ClientSingle(EventKind::Page));
+        assert_eq!((head.kind, head.message_id.as_deref()), (Some(EventKind::Page), Some("m")));
+    }
+
+    #[test]
+    fn what_is_no_call_says_why() {
+        assert!(matches!(Reading::of(Endpoint::Batch, b"{"), Err(ReadError::NotJson(_))));
+        assert!(matches!(Reading::of(Endpoint::Batch, b"[]"), Err(ReadError::NoObject)));
+        assert!(matches!(Reading::of(Endpoint::Batch, b"{}"), Err(ReadError::NoBatch)));
+        assert!(matches!(Reading::of(Endpoint::ClientBatch, br#"{"batch":{}}"#), Err(ReadError::NoBatch)));
+    }
+}

@@ -1,0 +1,5 @@
+//! (under construction)
+
+mod settings;
+
+pub use settings::{Mode, Settings};
