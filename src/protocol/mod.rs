@@ -1,1 +1,5 @@
 //! (under construction)
+
+mod copy;
+
+pub use copy::{Edits, SegmentCopy, segment_copy};
