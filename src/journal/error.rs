@@ -1,0 +1,83 @@
+//! What can go wrong, one type per operation.
+
+use std::io;
+
+use crate::model::Revision;
+
+/// Why the journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the directory.
+    #[error("{dir}: in use by another segue")]
+    Locked {
+        /// The data directory.
+        dir: String,
+    },
+    /// A file was written by a newer segue.
+    #[error("{file} has format {found}; this segue knows formats up to {known}: use the newer segue, or another data directory")]
+    NewerFormat {
+        /// The file's name.
+        file: String,
+        /// The format it has.
+        found: u32,
+        /// The newest format that this segue reads.
+        known: u32,
+    },
+    /// The settings contradict each other.
+    #[error("journal settings: {0}")]
+    Settings(&'static str),
+    /// The disk refused.
+    #[error("{doing}")]
+    Disk {
+        /// What was tried, with the file's name.
+        doing: String,
+        /// What the disk said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Why a record was not kept. Nothing was acknowledged; after a crash the record may still turn up, once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// Its plan was decided under routes that are no longer the newest: decide again.
+    #[error("the routes are at revision {current} now")]
+    Stale {
+        /// The newest revision.
+        current: Revision,
+    },
+    /// No space; try later.
+    #[error("the journal is full")]
+    Full,
+    /// The disk fails; try later.
+    #[error("the journal cannot write: {reason}")]
+    Broken {
+        /// What the disk said last.
+        reason: String,
+    },
+    /// The record can never fit.
+    #[error("a record of {bytes} bytes does not fit; {bytes_max} is the most")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The largest size.
+        bytes_max: u64,
+    },
+    /// The journal was closed.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// Why an event could not be put into quarantine.
+#[derive(Debug, thiserror::Error)]
+pub enum QuarantineError {
+    /// The quarantine has reached its size limit.
+    #[error("the quarantine is full")]
+    Full,
+    /// The disk refused.
+    #[error("the quarantine cannot be written")]
+    Disk(#[from] io::Error),
+    /// The journal was closed.
+    #[error("the journal is closed")]
+    Closed,
+}
