@@ -15,13 +15,12 @@ use std::{
 };
 
 use hyper::{
-    rt::{Read, ReadBufCursor, Write},
     server::conn::{http1, http2},
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::watch,
     time::{Sleep, sleep},
 };
@@ -55,7 +54,7 @@ where
 {
     let limits = desk.settings.limits.clone();
     let phase = Arc::new(AtomicU8::new(Phase::Idle as u8));
-    let io = HeadGuard { inner: TokioIo::new(stream), phase: Arc::clone(&phase), limit: limits.header_timeout, alarm: None };
+    let guarded = HeadGuard { inner: stream, phase: Arc::clone(&phase), limit: limits.header_timeout, alarm: None };
     let service = service_fn(move |request| {
         phase.store(Phase::Answering as u8, Ordering::Relaxed);
         let (desk, phase) = (Arc::clone(&desk), Arc::clone(&phase));
@@ -71,14 +70,12 @@ where
         .max_headers(limits.headers_max)
         .max_buf_size(buffer_size(&limits))
         .pipeline_flush(true);
-    let mut connection = std::pin::pin!(http.serve_connection(io, service));
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(guarded), service));
     tokio::select! {
-        outcome = connection.as_mut() => outcome,
-        _ = shutdown.wait_for(|asked| *asked) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        outcome = connection.as_mut() => return outcome,
+        () = asked(&mut shutdown) => connection.as_mut().graceful_shutdown(),
     }
+    connection.await
 }
 
 async fn serve_http2<S>(stream: S, peer: IpAddr, desk: Arc<Desk>, mut shutdown: watch::Receiver<bool>) -> Result<(), hyper::Error>
@@ -102,11 +99,16 @@ where
         .keep_alive_timeout(Duration::from_secs(20));
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
-        outcome = connection.as_mut() => outcome,
-        _ = shutdown.wait_for(|asked| *asked) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        outcome = connection.as_mut() => return outcome,
+        () = asked(&mut shutdown) => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+/// Waits until a stop is asked for; for ever when that can no longer come.
+async fn asked(shutdown: &mut watch::Receiver<bool>) {
+    if shutdown.wait_for(|asked| *asked).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -133,20 +135,19 @@ enum Phase {
 /// Cuts a connection whose request head does not come to its end. hyper's own timeout runs from the last answer on, so it has
 /// to be as long as a connection may be idle: a client that sends one byte of a head each second would have all that time.
 struct HeadGuard<S> {
-    inner: TokioIo<S>,
+    inner: S,
     phase: Arc<AtomicU8>,
     limit: Duration,
     /// Set while a head is under way; most heads come in one piece and never set it.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S: AsyncRead + Unpin> Read for HeadGuard<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let room = buffer.remaining();
+impl<S: AsyncRead + Unpin> AsyncRead for HeadGuard<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(context, buffer.reborrow()) {
-            let begins = buffer.remaining() < room && this.phase.load(Ordering::Relaxed) == Phase::Idle as u8;
-            if begins {
+        let before = buffer.filled().len();
+        if let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(context, buffer) {
+            if buffer.filled().len() > before && this.phase.load(Ordering::Relaxed) == Phase::Idle as u8 {
                 this.phase.store(Phase::Head as u8, Ordering::Relaxed);
                 this.alarm = None;
             }
@@ -163,7 +164,7 @@ impl<S: AsyncRead + Unpin> Read for HeadGuard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Write for HeadGuard<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for HeadGuard<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(context, bytes)
     }
@@ -176,11 +177,11 @@ impl<S: AsyncWrite + Unpin> Write for HeadGuard<S> {
         Pin::new(&mut self.inner).poll_shutdown(context)
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
     }
 }

@@ -83,11 +83,21 @@ impl Counters {
         for (id, counts) in &*self.sources.read().unwrap_or_else(PoisonError::into_inner) {
             let kinds = EventKind::ALL.map(EventKind::label).into_iter().chain(["unknown"]);
             for (kind, count) in kinds.zip(&counts.received).filter(|(_, count)| count.value() > 0) {
-                sheet.counter("segue_events_received", "Events accepted from clients", &[("source", id.as_str()), ("type", kind)], count.value());
+                sheet.counter(
+                    "segue_events_received",
+                    "Events accepted from clients",
+                    &[("source", id.as_str()), ("type", kind)],
+                    count.value(),
+                );
             }
             let source = [("source", id.as_str())];
             sheet.counter("segue_events_relayed", "Events relayed live to Segment, not journalled for it", &source, counts.relayed.value());
-            sheet.counter("segue_events_unjournalled", "RudderStack events given up while the journal could not write", &source, counts.unjournalled.value());
+            sheet.counter(
+                "segue_events_unjournalled",
+                "RudderStack events given up while the journal could not write",
+                &source,
+                counts.unjournalled.value(),
+            );
         }
         for (code, count) in ["2xx", "4xx", "429", "other"].into_iter().zip(&self.answers) {
             sheet.counter("segue_requests", "Requests answered", &[("code", code)], count.value());

@@ -43,18 +43,22 @@ pub struct ListenError {
     pub source: io::Error,
 }
 
+/// Open connections of each address that has any.
+#[derive(Debug, Default)]
+struct OpenPerIp(Mutex<HashMap<IpAddr, usize>>);
+
 /// What all accept loops share.
 struct Gate {
     desk: Arc<Desk>,
     room: Arc<Semaphore>,
-    per_ip: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    per_ip: Arc<OpenPerIp>,
     shutdown: watch::Receiver<bool>,
 }
 
 /// A connection's place; dropping it makes room for another.
 struct Place {
     _permit: OwnedSemaphorePermit,
-    counted: Option<(IpAddr, Arc<Mutex<HashMap<IpAddr, usize>>>)>,
+    counted: Option<(IpAddr, Arc<OpenPerIp>)>,
 }
 
 impl Ingress {
@@ -71,8 +75,7 @@ impl Ingress {
             shutdown: asked,
             desk: Arc::clone(&desk),
         });
-        let mut ingress =
-            Self { plain: None, tls: None, shutdown, accepting: Vec::new(), room: Arc::clone(&gate.room), connections_max };
+        let mut ingress = Self { plain: None, tls: None, shutdown, accepting: Vec::new(), room: Arc::clone(&gate.room), connections_max };
         if let Some(address) = desk.settings.listen {
             let (listener, bound) = bind(address).await?;
             ingress.plain = Some(bound);
@@ -173,25 +176,36 @@ impl Gate {
         if peer.is_loopback() || settings.trusted_proxies.iter().any(|net| net.contains(&peer)) {
             return Some(Place { _permit: permit, counted: None });
         }
-        let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = per_ip.entry(peer).or_default();
-        if *open >= settings.limits.connections_per_ip_max {
-            return None;
+        let counted = self.per_ip.enter(peer, settings.limits.connections_per_ip_max).then(|| (peer, Arc::clone(&self.per_ip)))?;
+        Some(Place { _permit: permit, counted: Some(counted) })
+    }
+}
+
+impl OpenPerIp {
+    /// Counts one more connection of `peer`; false when it has `most` already.
+    fn enter(&self, peer: IpAddr, most: usize) -> bool {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = open.entry(peer).or_default();
+        let fits = *own < most;
+        *own += usize::from(fits);
+        fits
+    }
+
+    fn leave(&self, peer: IpAddr) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = open.get_mut(&peer) {
+            *own -= 1;
+            if *own == 0 {
+                open.remove(&peer);
+            }
         }
-        *open += 1;
-        Some(Place { _permit: permit, counted: Some((peer, Arc::clone(&self.per_ip))) })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some((peer, per_ip)) = &self.counted else { return };
-        let mut per_ip = per_ip.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = per_ip.get_mut(peer) {
-            *open -= 1;
-            if *open == 0 {
-                per_ip.remove(peer);
-            }
+        if let Some((peer, per_ip)) = &self.counted {
+            per_ip.leave(*peer);
         }
     }
 }

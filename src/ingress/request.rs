@@ -210,7 +210,8 @@ impl Desk {
     async fn append(&self, call: &Call, id: EnvelopeId, decided: &mut Decided) -> Result<(), AppendError> {
         loop {
             let envelope = self.envelope(call, id, decided);
-            let planned = PerDestination::from_fn(|to| u32::try_from(decided.plan.events.of(to).count(decided.kinds.len())).unwrap_or(u32::MAX));
+            let planned =
+                PerDestination::from_fn(|to| u32::try_from(decided.plan.events.of(to).count(decided.kinds.len())).unwrap_or(u32::MAX));
             let record = Record {
                 source: decided.source.id.clone(),
                 revision: decided.plan.revision,
@@ -313,13 +314,11 @@ impl Desk {
     }
 
     async fn fetched(&self, upstream: &crate::upstream::Upstream, parts: &Parts, body: Bytes) -> Reply {
-        match self.relays.pass(upstream, parts, body, self.settings.limits.relay_timeout).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.counters.relay_failures.add(1);
-                said(&protocol::busy(RETRY_AFTER_S))
-            }
-        }
+        self.relays.pass(upstream, parts, body, self.settings.limits.relay_timeout).await.unwrap_or_else(|error| {
+            tracing::debug!(event = "relay_failed", %error);
+            self.counters.relay_failures.add(1);
+            said(&protocol::busy(RETRY_AFTER_S))
+        })
     }
 }
 
