@@ -62,11 +62,11 @@ struct Place {
 }
 
 impl Ingress {
-    /// Binds what the settings name and begins to accept.
+    /// Binds what the settings name and begins to accept. To be called within a tokio runtime.
     ///
     /// # Errors
     /// When an address cannot be bound; nothing is accepted then.
-    pub async fn start(desk: Arc<Desk>, tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self, ListenError> {
+    pub fn start(desk: Arc<Desk>, tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self, ListenError> {
         let connections_max = desk.settings.limits.connections_max;
         let (shutdown, asked) = watch::channel(false);
         let gate = Arc::new(Gate {
@@ -77,12 +77,12 @@ impl Ingress {
         });
         let mut ingress = Self { plain: None, tls: None, shutdown, accepting: Vec::new(), room: Arc::clone(&gate.room), connections_max };
         if let Some(address) = desk.settings.listen {
-            let (listener, bound) = bind(address).await?;
+            let (listener, bound) = bind(address)?;
             ingress.plain = Some(bound);
             ingress.accepting.push(tokio::spawn(accept(listener, None, Arc::clone(&gate))));
         }
         if let (Some(address), Some(tls)) = (desk.settings.listen_tls, tls) {
-            let (listener, bound) = bind(address).await?;
+            let (listener, bound) = bind(address)?;
             ingress.tls = Some(bound);
             ingress.accepting.push(tokio::spawn(accept(listener, Some(TlsAcceptor::from(tls)), gate)));
         }
@@ -119,7 +119,7 @@ impl Ingress {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
     let failed = |source| ListenError { address, source };
     let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }.map_err(failed)?;
     socket.set_reuseaddr(true).map_err(failed)?;
