@@ -1,1 +1,10 @@
-//! (under construction)
+//! The running sidecar: every part made in order, wired, and stopped in order.
+//!
+//! [`Sidecar::start`] embeds it in a program; two may run in one process. Nothing is global but the log.
+
+mod figures;
+mod run;
+mod sidecar;
+
+pub use run::{RunError, run_until_signal};
+pub use sidecar::{Handle, Sidecar, StartError, StopReport};

@@ -1,5 +1,23 @@
-//! (under construction)
+//! The way in: from a client's connection to the answer it hears.
+//!
+//! Owns the listeners and every byte that clients send. Promises: `{"success":true}` is said only after the journal has the
+//! events on disk (or Segment has answered itself); no client's bytes are streamed on, every request upstream is built
+//! anew; every limit refuses or closes and none grows memory. Never waits for RudderStack, and never for Segment longer
+//! than `relay_timeout`.
+//!
+//! `listener` accepts, `connection` speaks HTTP, `request` decides what is asked and journals it, `relay` asks Segment live.
 
+mod body;
+mod client_ip;
+mod connection;
+mod counters;
+mod listener;
+mod relay;
+mod request;
 mod settings;
 
+pub use counters::{Count, Counters, SourceCounts};
+pub use listener::{Ingress, ListenError};
+pub use relay::Relays;
+pub use request::Desk;
 pub use settings::{Limits, OnFull, Settings};

@@ -1,0 +1,107 @@
+//! Which figures stand on `/metrics` (ui.md 4.1), and who knows them.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    delivery::Delivery,
+    ingress::Counters,
+    journal::{Health, Journal},
+    model::Destination,
+    routing::Sources,
+    telemetry::{Exposition, Sheet},
+    tls::{Certificates, Reload},
+};
+
+/// Registers everything that is read at scrape time.
+pub(super) fn register(
+    exposition: &Exposition,
+    counters: &Arc<Counters>,
+    journal: &Journal,
+    delivery: &Delivery,
+    sources: &Arc<ArcSwap<Sources>>,
+    certificates: Option<&Certificates>,
+) {
+    let syncs = exposition.histogram("segue_journal_fsync_duration_seconds", "One fdatasync of the journal", &[]);
+    journal.observe_syncs(move |took| syncs.observe(took.as_secs_f64()));
+    let counters = Arc::clone(counters);
+    exposition.on_scrape(move |sheet| counters.fill(sheet));
+    let read = journal.clone();
+    exposition.on_scrape(move |sheet| {
+        ledger(sheet, &read);
+        journal_figures(sheet, &read);
+    });
+    delivery.register(exposition);
+    let sources = Arc::clone(sources);
+    exposition.on_scrape(move |sheet| routes(sheet, &sources.load()));
+    if let Some(certificates) = certificates.cloned() {
+        exposition.on_scrape(move |sheet| certificate(sheet, &certificates));
+    }
+}
+
+fn ledger(sheet: &mut Sheet, journal: &Journal) {
+    for (lane, ledger) in journal.ledger() {
+        let labels = [("source", lane.source.as_str()), ("destination", lane.destination.label())];
+        sheet.counter("segue_events_planned", "Events journalled for a destination", &labels, ledger.planned);
+        sheet.counter("segue_events_delivered", "Events answered with 2xx", &labels, ledger.delivered);
+        sheet.counter("segue_events_quarantined", "Events refused for good and kept", &labels, ledger.quarantined);
+        sheet.counter("segue_events_deduplicated", "Events that had been sent before", &labels, ledger.deduplicated);
+        sheet.counter("segue_events_suppressed", "Events left out by a rule", &labels, ledger.suppressed);
+        sheet.counter("segue_events_expired", "Events that were too old", &labels, ledger.expired);
+        sheet.counter("segue_events_purged", "Events removed by an operator", &labels, ledger.purged);
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps doubles")]
+        sheet.gauge("segue_queue_events", "Events that wait in the journal", &labels, ledger.pending as f64);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus keeps doubles")]
+fn journal_figures(sheet: &mut Sheet, journal: &Journal) {
+    let usage = journal.usage();
+    sheet.gauge("segue_journal_bytes", "Disk in use", &[], usage.bytes as f64);
+    sheet.gauge("segue_journal_capacity_bytes", "Disk that may be used", &[], usage.capacity as f64);
+    sheet.gauge("segue_journal_pinned_bytes", "Disk that cannot be given back yet", &[], usage.pinned_bytes as f64);
+    if let Some(oldest) = usage.oldest_pending {
+        sheet.gauge(
+            "segue_journal_oldest_timestamp_seconds",
+            "When the oldest waiting event arrived",
+            &[],
+            oldest.as_millis() as f64 / 1e3,
+        );
+    }
+    let writable = f64::from(u8::from(journal.health() == Health::Writable));
+    sheet.gauge("segue_journal_writable", "Whether the journal takes events", &[], writable);
+    for (kind, count) in [
+        ("commit", usage.faults.commits),
+        ("cursor", usage.faults.cursors),
+        ("full", usage.faults.refused_full),
+        ("damaged", usage.faults.damaged),
+    ] {
+        sheet.counter("segue_journal_errors", "Faults of the journal's disk", &[("kind", kind)], count);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus keeps doubles")]
+fn routes(sheet: &mut Sheet, sources: &Sources) {
+    sheet.gauge("segue_route_revision", "The revision of the routes in force", &[], sources.revision().0 as f64);
+    for source in sources.list() {
+        for destination in Destination::ALL {
+            let share = match destination {
+                Destination::Segment => source.route.segment(),
+                Destination::RudderStack => source.route.rudderstack(),
+            };
+            let labels = [("source", source.id.as_str()), ("destination", destination.label())];
+            let ratio = f64::from(share.hundredths()) / 10_000.0;
+            sheet.gauge("segue_route_share_ratio", "The share of people whose events go there", &labels, ratio);
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus keeps doubles")]
+fn certificate(sheet: &mut Sheet, certificates: &Certificates) {
+    let status = certificates.status();
+    let expires_s = status.expires_at.as_millis() as f64 / 1e3;
+    sheet.gauge("segue_certificate_expiry_timestamp_seconds", "When the served certificate ends", &[], expires_s);
+    let good = f64::from(u8::from(status.last_reload == Reload::Good));
+    sheet.gauge("segue_certificate_last_reload_successful", "Whether the newest certificate is served", &[], good);
+}

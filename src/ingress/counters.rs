@@ -1,0 +1,112 @@
+//! What the ingress counts.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    model::{EventKind, SourceId},
+    telemetry::Sheet,
+};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds to it.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Its value.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counts of one source.
+#[derive(Debug, Default)]
+pub struct SourceCounts {
+    /// Events accepted, by kind in the order of [`EventKind::ALL`]; the last one: of no known kind.
+    pub received: [Count; 7],
+    /// Events that were relayed live instead of journalled for Segment: oversize bodies, `OAuth`, a journal that cannot write.
+    pub relayed: Count,
+    /// RudderStack events that were given up because the journal could not write while Segment was served live.
+    pub unjournalled: Count,
+}
+
+/// All counts of the ingress.
+#[derive(Debug, Default)]
+pub struct Counters {
+    sources: RwLock<HashMap<SourceId, Arc<SourceCounts>>>,
+    /// Answers by status class: 2xx, 4xx but 429, 429, anything else.
+    pub answers: [Count; 4],
+    /// Requests with a write key that is not configured; they were relayed and nothing of them was kept.
+    pub unknown_keys: Count,
+    /// Requests whose places for a key named different sources.
+    pub key_conflicts: Count,
+    /// Bodies that could not be read and were left to Segment.
+    pub unreadable: Count,
+    /// Settings relayed to SDKs.
+    pub settings_fetched: Count,
+    /// Relays that Segment did not answer in time.
+    pub relay_failures: Count,
+    /// Connections refused by a limit.
+    pub refused_connections: Count,
+}
+
+impl Counters {
+    /// The counts of a source.
+    pub fn source(&self, id: &SourceId) -> Arc<SourceCounts> {
+        let known = self.sources.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        known.unwrap_or_else(|| Arc::clone(self.sources.write().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_default()))
+    }
+
+    /// Counts an answer.
+    pub(super) fn answered(&self, status: u16) {
+        let class = match status {
+            200..=299 => 0,
+            429 => 2,
+            400..=499 => 1,
+            _ => 3,
+        };
+        self.answers[class].add(1);
+    }
+
+    /// Writes all counts onto a scrape.
+    pub fn fill(&self, sheet: &mut Sheet) {
+        for (id, counts) in &*self.sources.read().unwrap_or_else(PoisonError::into_inner) {
+            let kinds = EventKind::ALL.map(EventKind::label).into_iter().chain(["unknown"]);
+            for (kind, count) in kinds.zip(&counts.received).filter(|(_, count)| count.value() > 0) {
+                sheet.counter(
+                    "segue_events_received",
+                    "Events accepted from clients",
+                    &[("source", id.as_str()), ("type", kind)],
+                    count.value(),
+                );
+            }
+            let source = [("source", id.as_str())];
+            sheet.counter("segue_events_relayed", "Events relayed live to Segment, not journalled for it", &source, counts.relayed.value());
+            sheet.counter(
+                "segue_events_unjournalled",
+                "RudderStack events given up while the journal could not write",
+                &source,
+                counts.unjournalled.value(),
+            );
+        }
+        for (code, count) in ["2xx", "4xx", "429", "other"].into_iter().zip(&self.answers) {
+            sheet.counter("segue_requests", "Requests answered", &[("code", code)], count.value());
+        }
+        sheet.counter("segue_unknown_write_keys", "Requests with a write key that is not configured", &[], self.unknown_keys.value());
+        sheet.counter("segue_write_key_conflicts", "Requests that named two sources", &[], self.key_conflicts.value());
+        sheet.counter("segue_unreadable_bodies", "Bodies that could not be read and were left to Segment", &[], self.unreadable.value());
+        sheet.counter("segue_settings_fetched", "Settings relayed to SDKs", &[], self.settings_fetched.value());
+        sheet.counter("segue_relay_failures", "Live relays that Segment did not answer in time", &[], self.relay_failures.value());
+        sheet.counter("segue_connections_refused", "Connections refused by a limit", &[], self.refused_connections.value());
+    }
+}

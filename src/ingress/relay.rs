@@ -1,0 +1,136 @@
+//! Segment, asked live: for what only Segment can answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Response, header, request::Parts, response};
+use http_body_util::Full;
+use tokio::time::timeout;
+
+use super::request::Reply;
+use crate::{
+    routing::Region,
+    upstream::{Call, CallError, Upstream},
+};
+
+/// The hosts of Segment that requests are passed on to.
+#[derive(Debug, Clone)]
+pub struct Relays {
+    /// `api.segment.io`
+    pub us: Upstream,
+    /// `events.eu1.segmentapis.com`
+    pub eu: Upstream,
+    /// `cdn.segment.com`
+    pub cdn: Upstream,
+    /// `cdn-settings.segment.com`
+    pub cdn_settings: Upstream,
+}
+
+/// Why Segment's answer did not come.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RelayError {
+    #[error("no answer in time")]
+    Late,
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// The largest answer that is passed on: above every script of the CDN.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// What of a request is passed on. Anything else, hop-by-hop headers and cookies above all, ends here.
+const PASSED_ON: [HeaderName; 10] = [
+    header::AUTHORIZATION,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::USER_AGENT,
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ORIGIN,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    HeaderName::from_static("x-retry-count"),
+];
+
+/// What of an answer is not handed on: what speaks of the connection, and what would lead a browser past segue.
+const ENDS_HERE: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::CONTENT_LENGTH,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    header::ALT_SVC,
+    HeaderName::from_static("keep-alive"),
+];
+
+impl Relays {
+    /// The tracking API of a region.
+    #[must_use]
+    pub const fn of_region(&self, region: Region) -> &Upstream {
+        match region {
+            Region::Us => &self.us,
+            Region::Eu => &self.eu,
+        }
+    }
+
+    /// The host that a request names; `api.segment.io` when it names none of Segment's. The list is fixed: a client cannot
+    /// send us anywhere else.
+    #[must_use]
+    pub fn by_host(&self, host: Option<&str>) -> &Upstream {
+        match host {
+            Some("events.eu1.segmentapis.com") => &self.eu,
+            Some("cdn.segment.com") => &self.cdn,
+            Some("cdn-settings.segment.com") => &self.cdn_settings,
+            _ => &self.us,
+        }
+    }
+
+    /// The CDN that a request names; `cdn.segment.com` when it names none of them.
+    #[must_use]
+    pub fn cdn_by_host(&self, host: Option<&str>) -> &Upstream {
+        if host == Some("cdn-settings.segment.com") { &self.cdn_settings } else { &self.cdn }
+    }
+
+    /// Passes a request on and hands the answer back.
+    pub(super) async fn pass(&self, to: &Upstream, parts: &Parts, body: Bytes, within: Duration) -> Result<Reply, RelayError> {
+        let (head, body) = self.pass_bytes(to, parts, body, within).await?;
+        Ok(Response::from_parts(head, Full::new(body)))
+    }
+
+    /// As [`Relays::pass`], for an answer that is looked into first.
+    pub(super) async fn pass_bytes(
+        &self,
+        to: &Upstream,
+        parts: &Parts,
+        body: Bytes,
+        within: Duration,
+    ) -> Result<(response::Parts, Bytes), RelayError> {
+        let call = Call {
+            method: parts.method.clone(),
+            path: parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            headers: passed_on(&parts.headers),
+            body,
+        };
+        let answer = timeout(within, to.relay(call, ANSWER_BYTES_MAX)).await.map_err(|_| RelayError::Late)??;
+        let mut head = Response::new(()).into_parts().0;
+        head.status = answer.status;
+        head.headers = answer.headers;
+        for name in ENDS_HERE {
+            head.headers.remove(name);
+        }
+        Ok((head, answer.body))
+    }
+}
+
+fn passed_on(headers: &HeaderMap) -> HeaderMap {
+    PASSED_ON.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect()
+}
+
+/// The name that a request is meant for, in lower case and without its port: h2's authority, else the Host header.
+pub(super) fn requested_host(parts: &Parts) -> Option<String> {
+    let authority = parts.uri.host().map(str::to_owned);
+    let host = authority.or_else(|| parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned))?;
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host.as_str(), |(name, _)| name);
+    Some(name.trim_end_matches('.').to_ascii_lowercase())
+}

@@ -1,0 +1,378 @@
+//! One request: what is asked, whose it is, on disk, answered.
+
+use std::{net::IpAddr, sync::Arc};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::{
+    Counters, OnFull, Relays, Settings,
+    body::{BodyError, read_body},
+    client_ip::client_ip,
+};
+use crate::{
+    clock::Clock,
+    journal::{AppendError, Journal, Record},
+    model::{BasicAuth, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, PerDestination, Plan, Reading, Selection},
+    protocol::{self, Answer, BadRequest, InflateLimits, Target},
+    routing::{Inquiry, Person, Source, Sources, decide},
+    telemetry::Histogram,
+};
+
+/// An answer on its way to a client.
+pub(super) type Reply = Response<Full<Bytes>>;
+
+/// Where requests are dealt with: all that a connection needs to answer them.
+#[derive(Debug)]
+pub struct Desk {
+    /// Where envelopes are kept.
+    pub journal: Journal,
+    /// The sources and routes in force.
+    pub sources: Arc<ArcSwap<Sources>>,
+    /// Segment, asked live.
+    pub relays: Relays,
+    /// The wall clock.
+    pub clock: Clock,
+    /// What was configured.
+    pub settings: Settings,
+    /// What happened.
+    pub counters: Arc<Counters>,
+    /// From the request's arrival to its answer.
+    pub durations: Histogram,
+    /// The memory that bodies may take together, in bytes.
+    pub memory: Arc<Semaphore>,
+}
+
+/// Seconds that a client is asked to wait when the trouble is ours: long enough to matter, short enough for SDKs that give up
+/// after three minutes.
+const RETRY_AFTER_S: u32 = 5;
+
+/// A request whose body has been read.
+struct Call {
+    parts: Parts,
+    endpoint: Endpoint,
+    /// The body as the client sent it; of a pixel, the event in its query.
+    body: Bytes,
+    encoding: Encoding,
+    client_ip: Option<IpAddr>,
+}
+
+/// What a readable call says: whose it is, its events, where they go.
+struct Decided {
+    source: Arc<Source>,
+    key_print: [u8; 8],
+    kinds: Vec<Option<EventKind>>,
+    plan: Plan,
+    inflated_bytes: usize,
+}
+
+impl Desk {
+    /// Answers one request; it never fails.
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Reply {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let asked = parts.headers.clone();
+        let mut reply = match protocol::classify(&parts.method, parts.uri.path()) {
+            Target::Events(endpoint) => self.take(parts, body, endpoint, peer).await,
+            Target::Preflight => preflight(&asked),
+            Target::Health => said(&protocol::ACCEPTED),
+            Target::Metrics => self.pass_metrics(parts, body).await,
+            Target::Settings => self.pass_settings(parts).await,
+            Target::Cdn => self.pass_cdn(parts).await,
+            Target::Unknown => self.pass_unknown(parts, body).await,
+        };
+        protocol::cors(&asked, reply.headers_mut());
+        self.counters.answered(reply.status().as_u16());
+        self.durations.observe(started.elapsed().as_secs_f64());
+        reply
+    }
+
+    /// The way of an event. Each step either goes on or answers.
+    async fn take(&self, parts: Parts, body: Incoming, endpoint: Endpoint, peer: IpAddr) -> Reply {
+        let client_ip = client_ip(peer, &parts.headers, &self.settings.trusted_proxies);
+        let read = match read_body(body, &self.settings.limits, &self.memory).await {
+            Ok(read) => read,
+            Err(BodyError::TooLarge) => return said(&protocol::bad_request(BadRequest::TooLarge)),
+            Err(BodyError::CutOff) => return said(&protocol::bad_request(BadRequest::CutOff)),
+            Err(BodyError::Crowded) => return said(&protocol::busy(RETRY_AFTER_S)),
+        };
+        let Some(call) = Call::new(parts, endpoint, read.bytes.clone(), client_ip) else {
+            return said(&protocol::PIXEL);
+        };
+        let Some(encoding) = content_encoding(&call.parts.headers) else {
+            return self.pass_unreadable(call).await;
+        };
+        let call = Call { encoding, ..call };
+        let id = EnvelopeId(uuid::Uuid::new_v4().as_u128());
+        let decided = match self.decide(&call, id) {
+            Decision::Decided(decided) => decided,
+            Decision::Unreadable => return self.pass_unreadable(call).await,
+            Decision::UnknownKey => {
+                self.counters.unknown_keys.add(1);
+                return self.relay_call(&call, None).await;
+            }
+        };
+        self.keep(call, id, decided).await
+    }
+
+    /// Finds the events, the source and the plan. Whatever is borrowed from the body ends here.
+    fn decide(&self, call: &Call, id: EnvelopeId) -> Decision {
+        let inflated;
+        let text: &[u8] = match call.encoding {
+            Encoding::Identity => &call.body,
+            Encoding::Gzip => {
+                let limits = &self.settings.limits;
+                let bytes_max = usize::try_from(limits.inflated_bytes_max.0).unwrap_or(usize::MAX);
+                let ratio_max = usize::try_from(limits.inflate_ratio_max).unwrap_or(usize::MAX);
+                match protocol::inflate(&call.body, InflateLimits { bytes_max, ratio_max }) {
+                    Ok(plain) => inflated = plain,
+                    Err(_) => return Decision::Unreadable,
+                }
+                &inflated
+            }
+        };
+        let Ok(reading) = Reading::of(call.endpoint, text) else { return Decision::Unreadable };
+        if reading.items.is_empty() || reading.items.len() > protocol::EVENTS_MAX {
+            return Decision::Unreadable;
+        }
+        let heads: Vec<Head<'_>> = reading.items.iter().map(|item| Head::of(*item, call.endpoint)).collect();
+        let sources = self.sources.load();
+        let Some((source, key_print)) = self.find_source(&sources, &reading, &heads, &call.parts) else { return Decision::UnknownKey };
+        let inquiries: Vec<Inquiry> = heads
+            .iter()
+            .enumerate()
+            .map(|(index, head)| {
+                let message_id = head.message_id(id, index);
+                Inquiry { person: Person::of(head.anonymous_id.as_deref(), head.user_id.as_deref(), &message_id) }
+            })
+            .collect();
+        let plan = decide(&source, sources.revision(), &inquiries);
+        let kinds = heads.iter().map(|head| head.kind).collect();
+        Decision::Decided(Decided { source, key_print, kinds, plan, inflated_bytes: text.len() })
+    }
+
+    /// A configured key wins over one that is not, wherever it stands; of two configured ones the body's does.
+    fn find_source(&self, sources: &Sources, reading: &Reading<'_>, heads: &[Head<'_>], parts: &Parts) -> Option<(Arc<Source>, [u8; 8])> {
+        let claims = protocol::claims(Some(reading), heads, parts.headers.get(header::AUTHORIZATION), parts.uri.query());
+        let mut found = claims.keys().filter_map(|key| Some((sources.by_key(key)?, key)));
+        let (source, key) = found.next()?;
+        if found.any(|(other, _)| other.id != source.id) {
+            self.counters.key_conflicts.add(1);
+        }
+        Some((Arc::clone(source), crate::model::KeyPrint::of(key).short()))
+    }
+
+    /// Journals what is decided and says so; asks Segment live where only Segment can answer.
+    async fn keep(&self, call: Call, id: EnvelopeId, mut decided: Decided) -> Reply {
+        let has_segment = !decided.plan.events.segment.is_none();
+        let oversize = decided.inflated_bytes > protocol::REQUEST_BYTES_MAX;
+        let live = has_segment && (oversize || protocol::is_bearer(call.parts.headers.get(header::AUTHORIZATION)));
+        if live {
+            decided.plan.events.segment = Selection::None;
+        }
+        let appended = if decided.plan == (Plan { revision: decided.plan.revision, ..Plan::default() }) {
+            Ok(())
+        } else {
+            self.append(&call, id, &mut decided).await
+        };
+        let counts = self.counters.source(&decided.source.id);
+        let events = decided.kinds.len() as u64;
+        match appended {
+            Ok(()) => {
+                for kind in &decided.kinds {
+                    let index = kind.and_then(|kind| EventKind::ALL.iter().position(|known| *known == kind));
+                    counts.received[index.unwrap_or(EventKind::ALL.len())].add(1);
+                }
+                if live {
+                    counts.relayed.add(events);
+                    return self.relay_call(&call, Some(&decided.source)).await;
+                }
+                said(accepted(call.endpoint))
+            }
+            Err(error) => {
+                tracing::debug!(event = "append_refused", source = %decided.source.id, %error);
+                if !has_segment || self.settings.on_full == OnFull::Answer429 {
+                    return said(&protocol::busy(RETRY_AFTER_S));
+                }
+                counts.relayed.add(events);
+                counts.unjournalled.add(decided.plan.events.rudderstack.count(decided.kinds.len()) as u64);
+                self.relay_call(&call, Some(&decided.source)).await
+            }
+        }
+    }
+
+    /// Appends under the revision that is in force when the record gets its place: a flip in between decides again
+    /// (design promise 3).
+    async fn append(&self, call: &Call, id: EnvelopeId, decided: &mut Decided) -> Result<(), AppendError> {
+        loop {
+            let envelope = self.envelope(call, id, decided);
+            let planned =
+                PerDestination::from_fn(|to| u32::try_from(decided.plan.events.of(to).count(decided.kinds.len())).unwrap_or(u32::MAX));
+            let record = Record {
+                source: decided.source.id.clone(),
+                revision: decided.plan.revision,
+                planned,
+                received_at: envelope.received_at,
+                payload: envelope.encode(),
+            };
+            match self.journal.append(record).await {
+                Ok(_) => return Ok(()),
+                Err(AppendError::Stale { .. }) => match self.decide(call, id) {
+                    Decision::Decided(again) => *decided = again,
+                    // Its source has just gone: what was accepted under the old revision stays decided under it.
+                    Decision::UnknownKey | Decision::Unreadable => return Err(AppendError::Closed),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn envelope(&self, call: &Call, id: EnvelopeId, decided: &Decided) -> Envelope {
+        let headers = &call.parts.headers;
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Envelope {
+            id,
+            source: decided.source.id.clone(),
+            received_at: self.clock.now(),
+            endpoint: call.endpoint,
+            path: call.parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            client_ip: call.client_ip,
+            content_type: text("content-type"),
+            user_agent: text("user-agent"),
+            retry_count: text("x-retry-count"),
+            basic_auth: protocol::basic_credentials(headers.get(header::AUTHORIZATION)).map_or(BasicAuth::Absent, |(_, form)| form),
+            key_print: decided.key_print,
+            encoding: call.encoding,
+            events: u32::try_from(decided.kinds.len()).unwrap_or(u32::MAX),
+            plan: decided.plan.clone(),
+            body: call.body.clone(),
+        }
+    }
+
+    async fn pass_unreadable(&self, call: Call) -> Reply {
+        self.counters.unreadable.add(1);
+        self.relay_call(&call, None).await
+    }
+
+    /// Sends a call to Segment as it came and hands its answer on; a pixel gets its picture whatever happens.
+    async fn relay_call(&self, call: &Call, source: Option<&Source>) -> Reply {
+        let host = super::relay::requested_host(&call.parts);
+        let upstream = source.map_or_else(|| self.relays.by_host(host.as_deref()), |source| self.relays.of_region(source.region));
+        let body = if matches!(call.endpoint, Endpoint::Pixel(_)) { Bytes::new() } else { call.body.clone() };
+        let answered = self.relays.pass(upstream, &call.parts, body, self.settings.limits.relay_timeout).await;
+        match (answered, call.endpoint) {
+            (Ok(answer), Endpoint::Pixel(_)) if answer.status() == StatusCode::OK => answer,
+            (_, Endpoint::Pixel(_)) => said(&protocol::PIXEL),
+            // A redirect of a POST loses it in most SDKs (clients.md 4.2): better to be asked again.
+            (Ok(answer), _) if !answer.status().is_redirection() => answer,
+            (Ok(_) | Err(_), _) => {
+                self.counters.relay_failures.add(1);
+                said(&protocol::busy(RETRY_AFTER_S))
+            }
+        }
+    }
+
+    /// `/v1/m` is Segment's alone; when no source has a share of Segment it is answered here.
+    async fn pass_metrics(&self, parts: Parts, body: Incoming) -> Reply {
+        let wanted = self.sources.load().list().iter().any(|source| source.route.segment().hundredths() > 0);
+        if !wanted && !self.sources.load().list().is_empty() {
+            return said(&protocol::ACCEPTED);
+        }
+        self.pass_unknown(parts, body).await
+    }
+
+    async fn pass_unknown(&self, parts: Parts, body: Incoming) -> Reply {
+        let Ok(read) = read_body(body, &self.settings.limits, &self.memory).await else {
+            return said(&protocol::bad_request(BadRequest::TooLarge));
+        };
+        let upstream = self.relays.by_host(super::relay::requested_host(&parts).as_deref());
+        self.fetched(upstream, &parts, read.bytes.clone()).await
+    }
+
+    async fn pass_cdn(&self, parts: Parts) -> Reply {
+        let upstream = self.relays.cdn_by_host(super::relay::requested_host(&parts).as_deref());
+        self.fetched(upstream, &parts, Bytes::new()).await
+    }
+
+    /// Settings come back with `apiHost` pointing here; anything that cannot be rewritten passes as it is.
+    async fn pass_settings(&self, mut parts: Parts) -> Reply {
+        self.counters.settings_fetched.add(1);
+        let Some(public_host) = &self.settings.public_host else { return self.pass_cdn(parts).await };
+        parts.headers.remove(header::ACCEPT_ENCODING);
+        let upstream = self.relays.cdn_by_host(super::relay::requested_host(&parts).as_deref());
+        match self.relays.pass_bytes(upstream, &parts, Bytes::new(), self.settings.limits.relay_timeout).await {
+            Ok((head, body)) => {
+                let body = protocol::rewrite_api_host(&body, public_host).map_or(body, Bytes::from);
+                Response::from_parts(head, Full::new(body))
+            }
+            Err(_) => said(&protocol::busy(RETRY_AFTER_S)),
+        }
+    }
+
+    async fn fetched(&self, upstream: &crate::upstream::Upstream, parts: &Parts, body: Bytes) -> Reply {
+        self.relays.pass(upstream, parts, body, self.settings.limits.relay_timeout).await.unwrap_or_else(|error| {
+            tracing::debug!(event = "relay_failed", %error);
+            self.counters.relay_failures.add(1);
+            said(&protocol::busy(RETRY_AFTER_S))
+        })
+    }
+}
+
+/// What became of the attempt to read a call.
+enum Decision {
+    Decided(Decided),
+    Unreadable,
+    UnknownKey,
+}
+
+impl Call {
+    /// None for a pixel whose query spells no event: it gets its picture and nothing else can be done.
+    fn new(parts: Parts, endpoint: Endpoint, body: Bytes, client_ip: Option<IpAddr>) -> Option<Self> {
+        let body = match endpoint {
+            Endpoint::Pixel(_) => protocol::pixel_event(parts.uri.query().unwrap_or_default())?.into(),
+            _ => body,
+        };
+        Some(Self { parts, endpoint, body, encoding: Encoding::Identity, client_ip })
+    }
+}
+
+/// None for an encoding that segue does not read: such a body is Segment's to judge (protocol.md T12).
+fn content_encoding(headers: &HeaderMap) -> Option<Encoding> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let encoding = match encodings.next().map(|value| value.to_str().map(str::trim)) {
+        None => Encoding::Identity,
+        Some(Ok(text)) if text.is_empty() || text.eq_ignore_ascii_case("identity") => Encoding::Identity,
+        Some(Ok(text)) if text.eq_ignore_ascii_case("gzip") => Encoding::Gzip,
+        Some(_) => return None,
+    };
+    encodings.next().is_none().then_some(encoding)
+}
+
+const fn accepted(endpoint: Endpoint) -> &'static Answer {
+    match endpoint {
+        Endpoint::Pixel(_) => &protocol::PIXEL,
+        _ => &protocol::ACCEPTED,
+    }
+}
+
+/// Puts an answer of ours on the wire.
+fn said(answer: &Answer) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from_static(answer.body)));
+    *reply.status_mut() = answer.status;
+    reply.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(answer.content_type));
+    if let Some(seconds) = answer.retry_after_s {
+        reply.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        reply.headers_mut().insert("x-ratelimit-reset", seconds.into());
+    }
+    reply
+}
+
+fn preflight(asked: &HeaderMap) -> Reply {
+    let mut reply = Response::new(Full::default());
+    *reply.headers_mut() = protocol::preflight(asked);
+    reply
+}
