@@ -7,6 +7,8 @@ mod integrations;
 mod object;
 mod rules;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod times;
 mod translate;
 
