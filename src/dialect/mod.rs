@@ -1,7 +1,15 @@
 //! RudderStack's dialect: how the RudderStack copy of one event is made (design promise 5, protocol.md section 3).
 
+mod context;
+mod draft;
+mod ids;
+mod integrations;
+mod object;
 mod rules;
 mod settings;
+#[cfg(test)]
+mod tests;
+mod times;
 mod translate;
 
 pub use rules::{Rule, Rules};

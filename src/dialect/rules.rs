@@ -147,6 +147,12 @@ impl Rules {
     }
 }
 
+impl From<Rule> for Rules {
+    fn from(rule: Rule) -> Self {
+        Self(1 << rule.0)
+    }
+}
+
 impl FromIterator<Rule> for Rules {
     fn from_iter<I: IntoIterator<Item = Rule>>(rules: I) -> Self {
         let mut set = Self::NONE;

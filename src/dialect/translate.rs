@@ -2,7 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::{Rule, Rules, Settings};
+use super::{
+    Rule, Rules, Settings, context,
+    draft::{Draft, Field},
+    ids, integrations, times,
+};
 use crate::model::{
     Endpoint, Envelope, EnvelopeId, Frame, WallTime,
     json::{Kind, Raw},
@@ -83,15 +87,47 @@ impl<'a> Facts<'a> {
     }
 }
 
+/// Segment's limit for one event, in bytes (protocol.md 1.5).
+const EVENT_BYTES_MAX: usize = 32 * 1024;
+
+/// What the copy may be longer than the event, in bytes, before its buffer has to grow: the times, the channel, an IP, the
+/// default of integrations.
+const ADDED_BYTES: usize = 320;
+
 /// Makes the RudderStack copy of one event. Pure: the same arguments give the same bytes, at every retry and replay.
 ///
 /// # Errors
 /// When RudderStack would refuse the event for good.
-pub fn translate(item: Raw<'_>, _facts: &Facts<'_>, _settings: &Settings) -> Result<Translation, Refusal> {
+pub fn translate(item: Raw<'_>, facts: &Facts<'_>, settings: &Settings) -> Result<Translation, Refusal> {
     if item.kind() != Kind::Object {
         return Err(Refusal::NotObject);
     }
-    let mut rules = Rules::NONE;
-    rules.insert(Rule::TIMES);
-    Ok(Translation { json: item.text().as_bytes().to_vec(), rules, noticed: Rules::NONE })
+    let mut draft = Draft::of(item);
+    ids::settle(&mut draft, facts, *settings)?;
+    ids::name(&mut draft, facts);
+    let kind = ids::complete(&mut draft, facts);
+    times::compute(&mut draft, facts);
+    context::settle(&mut draft, facts, *settings, kind);
+    integrations::settle(&mut draft, facts);
+    for (field, rule) in STRIPPED {
+        draft.remove(field, rule);
+    }
+    if matches!(facts.endpoint, Endpoint::Pixel(_)) {
+        draft.rules.insert(Rule::PIXEL);
+    }
+    if item.text().len() > EVENT_BYTES_MAX {
+        draft.noticed.insert(Rule::SIZE);
+    }
+    let (rules, noticed) = (draft.rules, draft.noticed);
+    Ok(Translation { json: draft.write(item.text().len() + ADDED_BYTES), rules, noticed })
 }
+
+/// What RudderStack shall not see: the client's key, what SDKs say about themselves, and the members that RudderStack
+/// would take for its own (a `request_ip` even spreads over the rest of its batch, protocol.md 2.4).
+const STRIPPED: [(Field, Rule); 5] = [
+    (Field::WriteKey, Rule::WRITE_KEY),
+    (Field::Metadata, Rule::METADATA),
+    (Field::RequestIp, Rule::RESERVED),
+    (Field::RudderId, Rule::RESERVED),
+    (Field::ReceivedAt, Rule::RESERVED),
+];

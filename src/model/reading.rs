@@ -50,7 +50,7 @@ pub enum ReadError {
 pub struct Head<'a> {
     /// `type` when it is one of the six, else the path's.
     pub kind: Option<EventKind>,
-    /// `messageId`: a string, or a number's own text (protocol.md T7). None when absent, null, empty or a container.
+    /// `messageId`: a string, or a number's own text (protocol.md T7). None when absent, null, blank or a container.
     pub message_id: Option<Cow<'a, str>>,
     /// `anonymousId`, as `message_id` is read.
     pub anonymous_id: Option<Cow<'a, str>>,
@@ -119,10 +119,10 @@ impl<'a> Head<'a> {
     }
 }
 
-/// A string that is not empty, or the text of a number.
+/// A string that is not blank (RudderStack replaces a blank messageId by one of its own), or the text of a number.
 fn scalar(value: Raw<'_>) -> Option<Cow<'_, str>> {
     match value.kind() {
-        Kind::String => value.string().filter(|text| !text.is_empty()),
+        Kind::String => value.string().filter(|text| !text.trim().is_empty()),
         Kind::Number => Some(Cow::Borrowed(value.text())),
         Kind::Null | Kind::Bool | Kind::Array | Kind::Object => None,
     }
