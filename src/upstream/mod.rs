@@ -7,9 +7,14 @@
 //! It never follows a redirect, never decompresses, never repeats a request of which a byte may have been written, never
 //! reads certificates, proxies or key logs from the environment, and has no switch that turns verification off.
 
+mod address;
 mod call;
 mod client;
+mod connect;
 mod error;
+mod origin;
+mod pool;
+mod roots;
 mod settings;
 
 pub use call::{Answer, Call, Extent};
