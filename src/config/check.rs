@@ -2,8 +2,10 @@
 
 use std::{fs::File, net::SocketAddr, path::Path};
 
+use rustix::fs::{Access, access};
+
 use super::{
-    Code, Config, Origin,
+    Code, Config, Loaded, Origin, Problem, Severity,
     key::check_mode,
     read::Places,
     session::{Session, Source},
@@ -110,6 +112,28 @@ pub(super) fn certificates(session: &mut Session<'_>, listen_at: &Source, mode: 
             check_mode(session, listen_at, key);
         }
     }
+}
+
+/// What is wrong with this machine for a configuration that is right in itself: whether the journal's directory can be written,
+/// or made. It changes nothing.
+#[must_use]
+pub fn machine(loaded: &Loaded) -> Vec<Problem> {
+    let dir = &loaded.config.journal.dir;
+    let there = dir.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
+    let writable = there.is_dir() && access(there, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+    if writable {
+        return Vec::new();
+    }
+    let what = if there == dir {
+        format!("the journal's directory {} cannot be written", dir.display())
+    } else {
+        format!("the journal's directory {} cannot be made", dir.display())
+    };
+    let fix = format!(
+        "Make it, give it to segue's user (chown), or set [journal] dir; segue check --offline does not look at {}.",
+        there.display()
+    );
+    vec![Problem { code: Code::JournalDir, severity: Severity::Error, place: None, what, fix }]
 }
 
 fn shown(dir: &Path) -> String {

@@ -14,6 +14,7 @@ use super::{
     session::{Session, Source},
     tree::Table,
 };
+use crate::tls;
 
 /// A configuration that may be started.
 #[derive(Debug, Clone)]
@@ -48,6 +49,25 @@ pub fn load(path: Option<&Path>, environment: &Environment, overrides: &[Overrid
         Some((files, _)) if !failed => Ok(Loaded { config, warnings: Problems::new(problems), settings, files }),
         _ => Err(Problems::new(problems)),
     }
+}
+
+/// What `[tls]` says, whether or not the TLS listener is on and its certificates are there: for making them. Without any
+/// configuration, the defaults.
+///
+/// # Errors
+/// With the problems of the files' form and of `[tls]`.
+pub fn tls_section(path: Option<&Path>, environment: &Environment) -> Result<tls::Settings, Problems> {
+    let mut session = Session::new(environment, &[]);
+    if path.is_none() && find(None, environment).is_none() {
+        return Ok(tls::Settings::default());
+    }
+    let settings = match read_all(&mut session, path) {
+        Some((_, tree)) if !session.failed() => read::tls(&mut session, &mut Section::root(tree)),
+        _ => None,
+    };
+    let failed = session.failed();
+    let (problems, _) = session.finish();
+    settings.filter(|_| !failed).ok_or_else(|| Problems::new(problems))
 }
 
 /// Where the configuration is; None when it is nowhere.

@@ -24,9 +24,10 @@ mod value;
 
 use std::time::Duration;
 
+pub use check::machine as check_machine;
 pub use code::{Code, UnknownCode};
 pub use environment::Environment;
-pub use load::{Loaded, find, load};
+pub use load::{Loaded, find, load, tls_section};
 pub use nearest::nearest;
 pub use problem::{Place, Problem, Problems, Severity};
 pub use setting::{Origin, Override, Setting};

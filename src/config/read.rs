@@ -37,7 +37,10 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
     let drain_timeout = root.value(session, "drain_timeout", Span(default.drain_timeout)).0;
     let trusted_proxies = root.value(session, "trusted_proxies", Networks(default.ingress.trusted_proxies)).0;
     let public_host = public_host(session, &mut root);
-    let tls = tls(session, &mut root, &listen_tls_at, listen_tls);
+    let tls = tls(session, &mut root).filter(|_| listen_tls.0.is_some());
+    if let Some(tls) = &tls {
+        check::certificates(session, &listen_tls_at, &tls.mode);
+    }
     let (journal, on_full, journal_size) = journal(session, &mut root);
     let destinations = destinations::read(session, &mut root);
     let telemetry = telemetry(session, &mut root, metrics);
@@ -70,8 +73,8 @@ fn public_host(session: &mut Session<'_>, root: &mut Section) -> Option<String> 
     Some(host)
 }
 
-/// `[tls]`: always read, so that a mistake in it is told even while the listener is off.
-fn tls(session: &mut Session<'_>, root: &mut Section, listen_at: &Source, listen: Listen) -> Option<tls::Settings> {
+/// `[tls]`: always read, so that a mistake in it is told even while the listener is off. None when it contradicts itself.
+pub(super) fn tls(session: &mut Session<'_>, root: &mut Section) -> Option<tls::Settings> {
     let default = tls::Settings::default();
     let tls::Mode::LocalCa { dir: default_dir } = default.mode else { return None };
     let mut section = root.table(session, "tls");
@@ -103,8 +106,6 @@ fn tls(session: &mut Session<'_>, root: &mut Section, listen_at: &Source, listen
             return None;
         }
     };
-    listen.0?;
-    check::certificates(session, listen_at, &mode);
     Some(tls::Settings { mode, names })
 }
 
