@@ -2,4 +2,4 @@
 
 mod copy;
 
-pub use copy::{Edits, SegmentCopy, segment_copy};
+pub use copy::{Edits, SegmentCopy, needs_edit, segment_copy};
