@@ -1,5 +1,7 @@
 //! Every body that a real SDK sent, through both copies.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::{fs, io::Read, net::IpAddr, path::Path};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
