@@ -55,7 +55,7 @@ fn a_body_that_needs_no_edit_is_the_very_same_bytes() {
         (Endpoint::ClientBatch, r#"{"batch":[{"messageId":"a","context":{"ip":"0.0.0.0"}}]}"#),
         (BROWSER, r#"{"messageId":"a","context":{"ip":"198.51.100.1"}}"#),
         (BROWSER, r#"{"messageId":"a","context":"odd"}"#),
-        (Endpoint::Pixel(EventKind::Track), r#"{"event":"opened"}"#),
+        (Endpoint::Pixel(EventKind::Track), r#"{"messageId":"a","context":{"ip":"198.51.100.1"}}"#),
     ];
     for (endpoint, body) in table {
         let envelope = envelope(endpoint, body, Selection::All);
