@@ -86,7 +86,8 @@ impl<'a> Body<'a> {
         if self.is_single() {
             return;
         }
-        if let (Some(late), Some((sent_at, time))) = (self.late, reading.frame.sent_at.and_then(read)) {
+        let late = self.late.filter(|_| self.edits.late_sent_at > 0);
+        if let (Some(late), Some((sent_at, time))) = (late, reading.frame.sent_at.and_then(read)) {
             self.replace(sent_at, quoted(time.plus_millis(late.by_ms)));
         }
         if let (Shared::WithIp, Some(ip), Some(context)) = (self.shared_ip, self.client_ip, reading.frame.context) {
