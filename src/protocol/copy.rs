@@ -93,7 +93,8 @@ fn late(envelope: &Envelope, now: WallTime) -> Option<Late> {
     (by_ms > LATE_MS_MIN).then_some(Late { by_ms, received_at: envelope.received_at, now })
 }
 
-/// The address for Segment, which collects no IPv6 (protocol.md 1.10).
+/// The address for Segment, which collects no IPv6 (protocol.md 1.10): an event of an IPv6 client is left as it is, and gets
+/// whatever address segue has on its way out.
 fn client_ip(envelope: &Envelope) -> Option<Ipv4Addr> {
     match envelope.client_ip?.to_canonical() {
         IpAddr::V4(ip) => Some(ip),
