@@ -4,8 +4,8 @@ mod stage;
 
 use std::collections::BTreeSet;
 
-use segue::model::{EnvelopeId, Endpoint, Head, Reading};
-use segue::protocol::{Target, classify, inflate, InflateLimits, pixel_event};
+use segue::model::{Endpoint, EnvelopeId, Head, Reading};
+use segue::protocol::{InflateLimits, Target, classify, inflate, pixel_event};
 use stage::{Stage, corpus, ids, source};
 
 /// The key that the corpus was captured with.

@@ -23,25 +23,41 @@ const TELLERS: [Teller; 4] = [
     Teller {
         name: "batch with sentAt",
         path: "/v1/batch",
-        body: |id, happened, sent| format!(r#"{{"batch":[{{"type":"track","event":"E","userId":"u","messageId":"{id}","timestamp":"{happened}"}}],"sentAt":"{sent}","writeKey":"{SEGMENT_KEY}"}}"#),
+        body: |id, happened, sent| {
+            format!(
+                r#"{{"batch":[{{"type":"track","event":"E","userId":"u","messageId":"{id}","timestamp":"{happened}"}}],"sentAt":"{sent}","writeKey":"{SEGMENT_KEY}"}}"#
+            )
+        },
     },
     Teller {
         name: "single with sentAt",
         path: "/v1/t",
-        body: |id, happened, sent| format!(r#"{{"type":"track","event":"E","userId":"u","messageId":"{id}","timestamp":"{happened}","sentAt":"{sent}","writeKey":"{SEGMENT_KEY}"}}"#),
+        body: |id, happened, sent| {
+            format!(
+                r#"{{"type":"track","event":"E","userId":"u","messageId":"{id}","timestamp":"{happened}","sentAt":"{sent}","writeKey":"{SEGMENT_KEY}"}}"#
+            )
+        },
     },
     Teller {
         name: "batch with an offset and microseconds",
         path: "/v1/import/",
         body: |id, happened, sent| {
             let python = |time: WallTime| time.to_rfc3339().replace('Z', "123+00:00");
-            format!(r#"{{"batch":[{{"type":"track","event":"E","userId":"u","messageId":"{id}","timestamp":"{}"}}],"sentAt":"{}","writeKey":"{SEGMENT_KEY}"}}"#, python(happened), python(sent))
+            format!(
+                r#"{{"batch":[{{"type":"track","event":"E","userId":"u","messageId":"{id}","timestamp":"{}"}}],"sentAt":"{}","writeKey":"{SEGMENT_KEY}"}}"#,
+                python(happened),
+                python(sent)
+            )
         },
     },
     Teller {
         name: "gzip batch",
         path: "/v1/b",
-        body: |id, happened, sent| format!(r#"{{"writeKey":"{SEGMENT_KEY}","sentAt":"{sent}","batch":[{{"type":"track","event":"E","userId":"u","messageId":"{id}","timestamp":"{happened}"}}]}}"#),
+        body: |id, happened, sent| {
+            format!(
+                r#"{{"writeKey":"{SEGMENT_KEY}","sentAt":"{sent}","batch":[{{"type":"track","event":"E","userId":"u","messageId":"{id}","timestamp":"{happened}"}}]}}"#
+            )
+        },
     },
 ];
 
@@ -49,7 +65,9 @@ const TELLERS: [Teller; 4] = [
 async fn clocks_that_are_wrong_and_deliveries_that_are_late_move_no_event() {
     for late_ms in [0, HOUR_MS, DAY_MS] {
         let stage = Stage::with_route("both").await;
-        let faults = (late_ms > 0).then(|| (stage.segment.faults().add(Rule::always(Fault::status(503))), stage.rudder.faults().add(Rule::always(Fault::status(503)))));
+        let faults = (late_ms > 0).then(|| {
+            (stage.segment.faults().add(Rule::always(Fault::status(503))), stage.rudder.faults().add(Rule::always(Fault::status(503))))
+        });
         let mut told = Vec::new();
         for clock_ms in [0, HOUR_MS, -HOUR_MS, 3 * DAY_MS, -3 * DAY_MS] {
             for teller in &TELLERS {
@@ -86,7 +104,8 @@ async fn clocks_that_are_wrong_and_deliveries_that_are_late_move_no_event() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_without_times_happened_when_it_arrived() {
     let stage = Stage::with_route("both").await;
-    let (at_segment, at_rudder) = (stage.segment.faults().add(Rule::always(Fault::status(503))), stage.rudder.faults().add(Rule::always(Fault::status(503))));
+    let (at_segment, at_rudder) =
+        (stage.segment.faults().add(Rule::always(Fault::status(503))), stage.rudder.faults().add(Rule::always(Fault::status(503))));
     let arrived = stage.clock.now();
     stage.post("/v1/track", &format!(r#"{{"event":"E","userId":"u","messageId":"m","writeKey":"{SEGMENT_KEY}"}}"#)).await;
     stage.clock.advance_ms(DAY_MS);

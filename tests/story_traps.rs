@@ -45,7 +45,12 @@ async fn trap_03_an_unknown_key_and_an_unknown_path_hear_segment() {
     let answer = stage.post("/v1/track", r#"{"writeKey":"wk_test_nobody","event":"E","userId":"u"}"#).await;
     assert_eq!(answer.status, 200);
     let direct = stage::plain_client(&stage.segment.url());
-    let call = || segue::upstream::Call { method: Method::POST, path: "/v1/nothing".into(), headers: http::HeaderMap::new(), body: Bytes::from_static(b"{}") };
+    let call = || segue::upstream::Call {
+        method: Method::POST,
+        path: "/v1/nothing".into(),
+        headers: http::HeaderMap::new(),
+        body: Bytes::from_static(b"{}"),
+    };
     let (ours, theirs) = (stage.client.send(call()).await.unwrap(), direct.send(call()).await.unwrap());
     assert_eq!((ours.status, ours.body), (theirs.status, theirs.body), "Segment's own words, unchanged");
     assert_eq!(stage.sidecar().ledger().iter().map(|(_, ledger)| ledger.planned).sum::<u64>(), 0, "nothing of it was kept");
@@ -94,7 +99,11 @@ async fn trap_05_the_key_is_found_wherever_it_stands() {
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_06_a_page_may_send_and_read() {
     let stage = Stage::with_route("both").await;
-    let asked = [("origin", "https://shop.example.com"), ("access-control-request-method", "POST"), ("access-control-request-headers", "authorization,x-retry-count")];
+    let asked = [
+        ("origin", "https://shop.example.com"),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "authorization,x-retry-count"),
+    ];
     let preflight = stage.send(Method::OPTIONS, "/v1/t", &asked, Bytes::new()).await;
     assert_eq!(preflight.status, 200);
     assert_eq!(preflight.headers["access-control-allow-origin"], "https://shop.example.com");
@@ -102,7 +111,9 @@ async fn trap_06_a_page_may_send_and_read() {
     assert!(preflight.headers.contains_key("access-control-max-age"));
     stage.segment.faults().add(Rule::always(Fault::status(503)));
     for (path, body) in [("/v1/t", track("m")), ("/v1/t", "{broken".to_owned())] {
-        let answer = stage.send(Method::POST, path, &[("origin", "https://shop.example.com"), ("content-type", "text/plain")], Bytes::from(body)).await;
+        let answer = stage
+            .send(Method::POST, path, &[("origin", "https://shop.example.com"), ("content-type", "text/plain")], Bytes::from(body))
+            .await;
         assert_eq!(answer.headers["access-control-allow-origin"], "https://shop.example.com", "on every answer, errors included");
         assert!(answer.headers["access-control-expose-headers"].to_str().unwrap().contains("Retry-After"));
     }
@@ -113,10 +124,12 @@ async fn trap_08_settings_come_back_whole_and_point_here_only_when_told() {
     let settings = format!("/v1/projects/{SEGMENT_KEY}/settings");
     let plain = Stage::with_route("both").await;
     let direct = stage::plain_client(&plain.segment.url());
-    let call = || segue::upstream::Call { method: Method::GET, path: settings.clone(), headers: http::HeaderMap::new(), body: Bytes::new() };
+    let call =
+        || segue::upstream::Call { method: Method::GET, path: settings.clone(), headers: http::HeaderMap::new(), body: Bytes::new() };
     assert_eq!(plain.client.send(call()).await.unwrap().body, direct.send(call()).await.unwrap().body);
     let pointed = Stage::with(|config| config.ingress.public_host = Some("t.example.com".into())).await;
-    let answer = pointed.send(Method::GET, &settings, &[("host", "evil.example.com"), ("origin", "https://shop.example.com")], Bytes::new()).await;
+    let answer =
+        pointed.send(Method::GET, &settings, &[("host", "evil.example.com"), ("origin", "https://shop.example.com")], Bytes::new()).await;
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(body["integrations"]["Segment.io"]["apiHost"], "t.example.com/v1");
     assert!(answer.headers.contains_key("access-control-allow-origin"));
@@ -143,7 +156,9 @@ async fn trap_09_content_types_mean_nothing_and_broken_bodies_are_segments_to_ju
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_10_segment_gets_the_clients_own_bytes() {
     let stage = Stage::with_route("both").await;
-    let body = format!("{{\"writeKey\":\"{SEGMENT_KEY}\", \"n\":9007199254740993,\"n\":1e+21,\"type\":\"track\",\"event\":\"\u{2028}\",\"anonymousId\":null,\"userId\":\"u\",\"messageId\":\"m\" ,\"sentAt\":\"2026-01-01T00:00:00.000Z\"}}");
+    let body = format!(
+        "{{\"writeKey\":\"{SEGMENT_KEY}\", \"n\":9007199254740993,\"n\":1e+21,\"type\":\"track\",\"event\":\"\u{2028}\",\"anonymousId\":null,\"userId\":\"u\",\"messageId\":\"m\" ,\"sentAt\":\"2026-01-01T00:00:00.000Z\"}}"
+    );
     stage.post("/v1/track", &body).await;
     stage.drained().await;
     assert_eq!(stage.segment_events()[0].json.as_deref(), Some(body.as_str()));
@@ -167,7 +182,9 @@ async fn trap_11_an_event_without_an_id_has_one_and_the_same_at_both() {
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_12_what_a_batch_says_of_all_its_events_reaches_each() {
     let stage = Stage::with_route("both").await;
-    let body = format!(r#"{{"batch":[{{"type":"track","event":"E","userId":"u","messageId":"m"}}],"context":{{"library":{{"name":"analytics-java"}}}},"writeKey":"{SEGMENT_KEY}","sequence":1}}"#);
+    let body = format!(
+        r#"{{"batch":[{{"type":"track","event":"E","userId":"u","messageId":"m"}}],"context":{{"library":{{"name":"analytics-java"}}}},"writeKey":"{SEGMENT_KEY}","sequence":1}}"#
+    );
     stage.post("/v1/import/", &body).await;
     stage.drained().await;
     let copy: serde_json::Value = serde_json::from_str(stage.rudder_events()[0].json.as_deref().unwrap()).unwrap();
@@ -177,7 +194,9 @@ async fn trap_12_what_a_batch_says_of_all_its_events_reaches_each() {
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_14_what_speaks_of_retries_passes_both_ways() {
     let stage = Stage::with_route("both").await;
-    stage.send(Method::POST, "/v1/track", &[("x-retry-count", "3"), ("user-agent", "analytics-node-next/latest")], Bytes::from(track("m"))).await;
+    stage
+        .send(Method::POST, "/v1/track", &[("x-retry-count", "3"), ("user-agent", "analytics-node-next/latest")], Bytes::from(track("m")))
+        .await;
     stage.drained().await;
     let requests = stage.segment.taken().requests;
     assert_eq!(requests[0].headers["x-retry-count"], "3");
@@ -254,7 +273,11 @@ async fn pixels_get_their_picture_and_both_sides_their_event() {
     let flat = format!("/v1/pixel/track?writeKey={SEGMENT_KEY}&userId=u&event=Opened&properties.subject=x&messageId=flat");
     for path in [flat.as_str(), "/v1/pixel/track", "/v1/pixel/track?data=nonsense"] {
         let answer = stage.send(Method::GET, path, &[], Bytes::new()).await;
-        assert_eq!((answer.status.as_u16(), &answer.headers["content-type"]), (200, &http::HeaderValue::from_static("image/gif")), "{path}");
+        assert_eq!(
+            (answer.status.as_u16(), &answer.headers["content-type"]),
+            (200, &http::HeaderValue::from_static("image/gif")),
+            "{path}"
+        );
     }
     stage.drained().await;
     assert!(ids(&stage.segment_events()).contains("flat") && ids(&stage.rudder_events()).contains("flat"));

@@ -18,7 +18,14 @@ use super::{
     stage::{self, Stage},
     traffic,
 };
-use crate::{app::StartError, clock::Clock, model::{Destination, SourceIdError}, routing::RouteError, tls::InitError, upstream::UpstreamError};
+use crate::{
+    app::StartError,
+    clock::Clock,
+    model::{Destination, SourceIdError},
+    routing::RouteError,
+    tls::InitError,
+    upstream::UpstreamError,
+};
 
 /// What a demo can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +102,12 @@ fn opening(out: &mut impl Write, stage: &Stage, options: Options) -> io::Result<
     let shown = |address: Option<std::net::SocketAddr>| address.map_or_else(String::new, |address| address.to_string());
     writeln!(out, "segue demo: nothing leaves this machine, nothing is kept (seed {})", options.seed)?;
     writeln!(out, "  apps        {} made-up SDKs, {} events a second", stage.sources.len(), options.rate)?;
-    writeln!(out, "  segue       https://{}  metrics http://{}/metrics", shown(stage.sidecar.tls_address()), shown(stage.sidecar.metrics_address()))?;
+    writeln!(
+        out,
+        "  segue       https://{}  metrics http://{}/metrics",
+        shown(stage.sidecar.tls_address()),
+        shown(stage.sidecar.metrics_address())
+    )?;
     writeln!(out, "  Segment     {} (stand-in)", stage.segment.url())?;
     writeln!(out, "  RudderStack {} (stand-in)", stage.rudderstack.url())?;
     for (app, _) in &stage.sources {
@@ -178,7 +190,11 @@ async fn interrupted() {
 }
 
 fn summary(out: &mut impl Write, stage: &Stage, lines: &[Line]) -> io::Result<Outcome> {
-    writeln!(out, "\n{:<14} {:>12} {:>9} {:>17} {:>17} {:>8}", "source", "acknowledged", "refused", "Segment has", "RudderStack has", "missing")?;
+    writeln!(
+        out,
+        "\n{:<14} {:>12} {:>9} {:>17} {:>17} {:>8}",
+        "source", "acknowledged", "refused", "Segment has", "RudderStack has", "missing"
+    )?;
     let mut lost = 0;
     for line in lines {
         let missing = line.missing.segment + line.missing.rudderstack;

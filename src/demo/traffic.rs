@@ -45,10 +45,34 @@ pub(super) enum Sdk {
 
 /// The sources of the demo: one at each stage of a migration.
 pub(super) const APPS: [App; 4] = [
-    App { name: "web-checkout", segment_key: "wk_demo_web_segment", rudderstack_key: "wk_demo_web_rudder", route: "both", sdks: &[Sdk::Browser, Sdk::Pixel] },
-    App { name: "android-app", segment_key: "wk_demo_app_segment", rudderstack_key: "wk_demo_app_rudder", route: "shadow=25%", sdks: &[Sdk::Kotlin] },
-    App { name: "orders-api", segment_key: "wk_demo_orders_segment", rudderstack_key: "wk_demo_orders_rudder", route: "cutover=50%", sdks: &[Sdk::Node, Sdk::Java] },
-    App { name: "billing-jobs", segment_key: "wk_demo_jobs_segment", rudderstack_key: "wk_demo_jobs_rudder", route: "rudderstack-only", sdks: &[Sdk::Python] },
+    App {
+        name: "web-checkout",
+        segment_key: "wk_demo_web_segment",
+        rudderstack_key: "wk_demo_web_rudder",
+        route: "both",
+        sdks: &[Sdk::Browser, Sdk::Pixel],
+    },
+    App {
+        name: "android-app",
+        segment_key: "wk_demo_app_segment",
+        rudderstack_key: "wk_demo_app_rudder",
+        route: "shadow=25%",
+        sdks: &[Sdk::Kotlin],
+    },
+    App {
+        name: "orders-api",
+        segment_key: "wk_demo_orders_segment",
+        rudderstack_key: "wk_demo_orders_rudder",
+        route: "cutover=50%",
+        sdks: &[Sdk::Node, Sdk::Java],
+    },
+    App {
+        name: "billing-jobs",
+        segment_key: "wk_demo_jobs_segment",
+        rudderstack_key: "wk_demo_jobs_rudder",
+        route: "rudderstack-only",
+        sdks: &[Sdk::Python],
+    },
 ];
 
 /// One request, and what is in it.

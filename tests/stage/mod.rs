@@ -55,14 +55,19 @@ impl Stage {
         config.delivery.pace.rudderstack = config.delivery.pace.segment;
         change(&mut config);
         let segment_keys = config.sources.iter().flat_map(|source| &source.segment_keys).map(|key| Key::enabled(key.expose())).collect();
-        let rudder_keys = config.sources.iter().filter_map(|source| source.rudderstack_key.as_ref()).map(|key| Key::enabled(key.expose())).collect();
+        let rudder_keys =
+            config.sources.iter().filter_map(|source| source.rudderstack_key.as_ref()).map(|key| Key::enabled(key.expose())).collect();
         let options = Options { clock: clock.clone(), keep: Keep::default(), ..Options::default() };
         let segment = SegmentStandin::start(Options { keys: segment_keys, ..options.clone() }).await.unwrap();
         let rudder = RudderStandin::start(Options { keys: rudder_keys, ..options }).await.unwrap();
         let to = |url: String| upstream::Settings { url, ..upstream::Settings::default() };
         let segment_url = segment.url();
-        config.segment =
-            SegmentConfig { us: to(segment_url.clone()), eu: to(segment_url.clone()), cdn: to(segment_url.clone()), cdn_settings: to(segment_url) };
+        config.segment = SegmentConfig {
+            us: to(segment_url.clone()),
+            eu: to(segment_url.clone()),
+            cdn: to(segment_url.clone()),
+            cdn_settings: to(segment_url),
+        };
         config.rudderstack = Some(to(rudder.url()));
         let sidecar = Sidecar::start_with(config.clone(), clock.clone()).await.unwrap();
         let client = client_of(&sidecar);
@@ -117,8 +122,9 @@ impl Stage {
     pub async fn metrics(&self) -> String {
         let address = self.sidecar().metrics_address().unwrap();
         let client = plain_client(&format!("http://{address}"));
-        let answer =
-            client.relay(Call { method: Method::GET, path: "/metrics".into(), headers: HeaderMap::new(), body: Bytes::new() }, 1 << 20).await;
+        let answer = client
+            .relay(Call { method: Method::GET, path: "/metrics".into(), headers: HeaderMap::new(), body: Bytes::new() }, 1 << 20)
+            .await;
         String::from_utf8(answer.unwrap().body.to_vec()).unwrap()
     }
 }
@@ -164,11 +170,19 @@ pub struct Captured {
 pub fn corpus() -> Vec<Captured> {
     use base64::Engine;
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
-    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .collect();
     files.sort();
     let read = |path: &PathBuf| {
         let json: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        let headers = json["headers"].as_array().unwrap().iter().map(|pair| (pair[0].as_str().unwrap().to_owned(), pair[1].as_str().unwrap().to_owned()));
+        let headers = json["headers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|pair| (pair[0].as_str().unwrap().to_owned(), pair[1].as_str().unwrap().to_owned()));
         let drop: HashSet<&str> = ["host", "content-length", "connection", "transfer-encoding", "expect", "accept-encoding"].into();
         Captured {
             name: path.file_stem().unwrap().to_string_lossy().into_owned(),
