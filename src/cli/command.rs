@@ -36,7 +36,7 @@ pub struct Manner {
     #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "SEGUE_QUIET", hide_env = true)]
     pub quiet: u8,
     /// Talk more; twice: everything.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "SEGUE_VERBOSE", hide_env = true, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "SEGUE_VERBOSE", hide_env = true)]
     pub verbose: u8,
     /// Whether to use colour.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "SEGUE_COLOR", hide_env = true)]

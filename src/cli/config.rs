@@ -20,19 +20,13 @@ use crate::{
     model::Span,
 };
 
-/// Loads the configuration and tells what is wrong with it; the error is how the command ends.
+/// Loads the configuration; its errors are told, and the error is how the command ends. Warnings are the caller's to tell.
 pub fn load(manner: &Manner, matches: &ArgMatches, talk: &Talk) -> Result<Loaded, Exit> {
     let environment = Environment::of_process();
-    match config::load(manner.config.as_deref(), &environment, &overrides(manner, matches, &environment)) {
-        Ok(loaded) => {
-            talk.problems(&loaded.warnings);
-            Ok(loaded)
-        }
-        Err(problems) => {
-            talk.problems(&problems);
-            Err(Exit::Config)
-        }
-    }
+    config::load(manner.config.as_deref(), &environment, &overrides(manner, matches, &environment)).map_err(|problems| {
+        talk.problems(&problems);
+        Exit::Config
+    })
 }
 
 /// The values that flags and variables set, flags first, as the first one wins.
@@ -106,6 +100,7 @@ pub fn show(manner: &Manner, matches: &ArgMatches, talk: &Talk) -> anyhow::Resul
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
+    talk.problems(&loaded.warnings);
     if talk.form() == Form::Json {
         let setting =
             |setting: &config::Setting| json!({ "key": setting.key, "value": setting.value, "origin": setting.origin.to_string() });

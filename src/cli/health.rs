@@ -67,7 +67,8 @@ fn ask(address: SocketAddr, path: &str, timeout: Duration) -> io::Result<u16> {
     };
     let mut connection = TcpStream::connect_timeout(&address, left()?)?;
     connection.set_write_timeout(Some(left()?))?;
-    write!(connection, "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: segue-health\r\nConnection: close\r\n\r\n")?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: segue-health\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes())?;
     let mut head = Vec::new();
     let mut chunk = [0; 64];
     while head.len() < STATUS_LINE_BYTES {

@@ -20,12 +20,17 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, error::ErrorKind};
+use clap::{
+    ArgMatches, CommandFactory, FromArgMatches,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 pub use command::Cli;
 use command::{CertsCommand, Command, ConfigCommand, Standin};
 pub use exit::Exit;
 use talk::Talk;
+
+use crate::config::nearest;
 
 /// Runs the command of this process's arguments.
 #[must_use]
@@ -80,19 +85,21 @@ fn dispatch(cli: Cli, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit>
     }
 }
 
-/// Prints what clap found, and all commands when the given one is none of them.
+/// Prints what clap found; an unknown command gets the nearest one and the list of all.
 fn explain(error: &clap::Error) -> Exit {
-    let printed = error.print();
-    if error.kind() == ErrorKind::InvalidSubcommand {
-        let names: Vec<String> = Cli::command()
-            .get_subcommands()
-            .filter(|command| !command.is_hide_set())
-            .map(|command| command.get_name().to_owned())
-            .collect();
-        eprintln!("\nCommands: {}", names.join(", "));
-    }
+    let printed = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) => io::stderr().write_all(unknown_command(word).as_bytes()),
+        _ => error.print(),
+    };
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion if printed.is_ok() => Exit::Done,
         _ => Exit::Usage,
     }
+}
+
+fn unknown_command(word: &str) -> String {
+    let command = Cli::command();
+    let names: Vec<&str> = command.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name).collect();
+    let hint = nearest(word, names.iter().copied()).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    format!("error: there is no command `{word}`{hint}\n  Commands: {}\n", names.join(", "))
 }

@@ -30,9 +30,8 @@ pub(super) fn across(session: &mut Session<'_>, config: &Config, places: &Places
 fn listeners(session: &mut Session<'_>, config: &Config, places: &Places) {
     let (listen, listen_tls) = (config.ingress.listen, config.ingress.listen_tls);
     if listen.is_none() && listen_tls.is_none() {
-        let at = if matches!(places.listen, Source::File(_)) { &places.listen } else { &places.listen_tls };
         session.error(
-            at,
+            places.listen.or(&places.listen_tls),
             Code::NoListener,
             "both `listen` and `listen_tls` are off: no app could reach segue",
             "write listen = \"127.0.0.1:8088\"",
@@ -45,19 +44,9 @@ fn listeners(session: &mut Session<'_>, config: &Config, places: &Places) {
     ];
     for (index, (name, address, at)) in all.iter().enumerate() {
         let earlier = all[..index].iter().find(|(_, other, _)| address.zip(*other).is_some_and(|(a, b)| collide(a, b)));
-        if let (Some((other, ..)), Some(address)) = (earlier, address) {
-            // A default is in nobody's file: the place is the one that the user wrote.
-            let at = if matches!(at, Source::File(_)) {
-                at
-            } else {
-                all[..index].iter().find(|(name, ..)| name == other).map_or(at, |(.., at)| at)
-            };
-            session.error(
-                at,
-                Code::SameAddress,
-                format!("`{other}` and `{name}` ask for the same port, {}", address.port()),
-                "give each a port of its own",
-            );
+        if let (Some((other, _, other_at)), Some(address)) = (earlier, address) {
+            let what = format!("`{other}` and `{name}` ask for the same port, {}", address.port());
+            session.error(at.or(other_at), Code::SameAddress, what, "give each a port of its own");
         }
     }
     if let Some(address) = listen.filter(|address| !address.ip().is_loopback()) {

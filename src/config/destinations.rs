@@ -103,10 +103,11 @@ fn pace(session: &mut Session<'_>, section: &mut Section) -> Pace {
     let rate_limit = section.value(session, "rate_limit", default.rate_limit);
     let in_flight_max = section.value(session, "in_flight_max", Count(default.in_flight_max)).0;
     let mut retry = section.table(session, "retry");
-    let retry_first = retry.value(session, "first", Wait(default.retry_first)).0;
-    let (Wait(retry_max), at) = retry.placed(session, "max", Wait(default.retry_max));
+    let (Wait(retry_first), first_at) = retry.placed(session, "first", Wait(default.retry_first));
+    let (Wait(retry_max), max_at) = retry.placed(session, "max", Wait(default.retry_max));
     if retry_max < retry_first {
-        retry.refuse(session, "max", &at, Fault::value("cannot be shorter than `first`", "raise `max` or lower `first`"));
+        let fault = Fault::value("cannot be shorter than `first`", "raise `max` or lower `first`");
+        retry.refuse(session, "max", max_at.or(&first_at), fault);
     }
     retry.finish(session);
     Pace { rate_limit, retry_first, retry_max, in_flight_max }

@@ -6,7 +6,7 @@ use toml::de::DeTable;
 
 use super::{
     Code, Place, Problem, Severity,
-    tree::{Table, secret_spans},
+    tree::{HARMLESS, Table, secret_spans},
 };
 
 /// A file that was read.
@@ -111,7 +111,9 @@ impl Document {
             if problems.iter().any(|other| other.place.as_ref().is_some_and(|known| known.line == place.line)) {
                 continue;
             }
-            let (what, fix) = message.split_once(", ").unwrap_or((message, "see https://toml.io"));
+            let (what, expected) = message.split_once(", ").unwrap_or((message, "see https://toml.io"));
+            let number = ["quoted", "float", "integer", "leading zero", "date"].iter().any(|word| what.contains(word));
+            let fix = if number { "put texts in quotes, also those with a unit" } else { expected };
             problems.push(Problem {
                 code: Code::Syntax,
                 severity: Severity::Error,
@@ -124,28 +126,45 @@ impl Document {
     }
 }
 
-/// What may be a key in a file that does not parse: everything behind a name that speaks of keys, and every text on a line without a name.
+/// What may be a key in a file that does not parse, where nothing says what belongs to what: everything but the headers of tables that
+/// are known, the names of keys, and one value behind a name that is known to be harmless.
 fn likely_secrets(text: &str) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        let secret_from = match line.split_once('=') {
-            Some((name, value))
-                if super::tree::sounds_secret(name)
-                    && !value.trim_start().starts_with("{ env")
-                    && !value.trim_start().starts_with("{ file") =>
-            {
-                Some(name.len() + 1 + (value.len() - value.trim_start().len()))
-            }
-            Some(_) => None,
-            None => line.find(['"', '\'']),
-        };
-        if let Some(from) = secret_from {
-            spans.push(start + from..start + line.trim_end().len());
-        }
+        let shown = shown_bytes(line.trim_end());
+        spans.push(start + shown..start + line.trim_end().len());
         start += line.len();
     }
+    spans.retain(|span| !span.is_empty());
     spans
+}
+
+/// How much of a line of a broken file may be shown.
+fn shown_bytes(line: &str) -> usize {
+    let header = line.trim_start_matches([' ', '[']);
+    if header.len() < line.trim_start().len() {
+        let table = header.trim_end_matches([' ', ']']);
+        return if TABLES.contains(&table) { line.len() } else { line.len() - header.len() };
+    }
+    let Some((name, value)) = line.split_once('=') else { return 0 };
+    if !is_name(name.trim()) {
+        return 0;
+    }
+    let reference = ["{ env", "{ file"].iter().any(|form| value.trim_start().starts_with(form));
+    let value_bytes = if reference {
+        // As far as the text after `env =` ends.
+        value.match_indices('"').nth(1).map_or(0, |(quote, _)| quote + 1)
+    } else if HARMLESS.contains(&name.trim()) || PUBLIC.contains(&name.trim()) {
+        value.find('=').unwrap_or(value.len())
+    } else {
+        value.len() - value.trim_start().len()
+    };
+    name.len() + 1 + value_bytes
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 /// The last character boundary at or before `byte`.
@@ -157,5 +176,21 @@ fn floor_char(text: &str, byte: usize) -> usize {
     byte
 }
 
+/// Headers that are shown whole.
+const TABLES: [&str; 11] = [
+    "tls",
+    "journal",
+    "segment",
+    "segment.retry",
+    "rudderstack",
+    "rudderstack.retry",
+    "rudderstack.batch",
+    "log",
+    "limits",
+    "source",
+    "source.route",
+];
+/// Keys outside of sources whose values are shown even where the file is broken.
+const PUBLIC: [&str; 9] = ["listen", "listen_tls", "metrics", "drain_timeout", "dir", "size_max", "keep_delivered", "rate_limit", "level"];
 /// More of a line than this is not shown.
 const EXCERPT_CHARS_MAX: usize = 160;

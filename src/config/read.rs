@@ -113,17 +113,18 @@ fn journal(session: &mut Session<'_>, root: &mut Section) -> (journal::Settings,
     let default = journal::Settings::default();
     let mut section = root.table(session, "journal");
     let dir = section.value(session, "dir", File(Some(default.dir.clone()))).0.unwrap_or(default.dir);
-    let (size_max, at) = section.placed(session, "size_max", Size(default.size_max));
+    let (Size(size_max), size_at) = section.placed(session, "size_max", Size(default.size_max));
+    let (Size(volume_size), volume_at) = section.placed(session, "volume_size", Size(default.volume_size));
     let settings = journal::Settings {
         dir: session.resolve(&dir),
-        size_max: size_max.0,
-        volume_size: section.value(session, "volume_size", Size(default.volume_size)).0,
+        size_max,
+        volume_size,
         keep_delivered: section.value(session, "keep_delivered", Span(default.keep_delivered)).0,
         memory_max: section.value(session, "memory_max", default.memory_max),
     };
     let on_full = section.value(session, "on_full", ingress::Settings::default().on_full);
     section.finish(session);
-    (settings, on_full, at)
+    (settings, on_full, size_at.or(&volume_at).clone())
 }
 
 fn telemetry(session: &mut Session<'_>, root: &mut Section, metrics: Listen) -> telemetry::Settings {

@@ -25,6 +25,13 @@ pub(super) enum Source {
     Outside(Origin),
 }
 
+impl Source {
+    /// The first of two places that is in a file: a default stands in nobody's, and the user looks for what was written.
+    pub(super) fn or<'s>(&'s self, other: &'s Self) -> &'s Self {
+        if matches!(self, Self::File(_)) { self } else { other }
+    }
+}
+
 impl<'a> Session<'a> {
     pub(super) const fn new(environment: &'a Environment, overrides: &'a [Override]) -> Self {
         Self { environment, overrides, documents: Vec::new(), problems: Vec::new(), settings: Vec::new() }

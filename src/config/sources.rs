@@ -251,21 +251,12 @@ fn with_verify(route: Route, verify: Percent) -> Route {
 
 /// Tells what a source shares with an earlier one, or has twice.
 fn compare(session: &mut Session<'_>, earlier: &[Placed], new: &Placed) {
-    for other in earlier {
-        if other.source.id == new.source.id || other.source.name == new.source.name {
-            let shared = if other.source.name == new.source.name {
-                format!("name `{}`", new.source.name)
-            } else {
-                format!("id `{}`", new.source.id)
-            };
-            let first = place_of(session, &other.at);
-            session.error(
-                &new.at,
-                Code::SameSource,
-                format!("two sources have the {shared}"),
-                format!("give each its own; the other one stands in {first}"),
-            );
-        }
+    let twin = earlier.iter().find(|other| other.source.id == new.source.id || other.source.name == new.source.name);
+    if let Some(other) = twin {
+        let same_name = other.source.name == new.source.name;
+        let shared = if same_name { format!("name `{}`", new.source.name) } else { format!("id `{}`", new.source.id) };
+        let fix = format!("give each its own; the other one stands in {}", place_of(session, &other.at));
+        session.error(&new.at, Code::SameSource, format!("two sources have the {shared}"), fix);
     }
     for (index, (key, at)) in new.source.segment_keys.iter().zip(&new.keys_at).enumerate() {
         if let Some(other) = earlier.iter().find(|other| other.source.segment_keys.contains(key)) {

@@ -35,7 +35,7 @@ pub(super) enum Node {
     Text(String),
     /// A whole number, as it was written.
     Integer(String),
-    /// A boolean, a float or a date: no key takes one. The text is the type's name.
+    /// What no key takes: a boolean, a float, a date. The text says which, for people.
     Other(&'static str),
     List(Vec<Item>),
     Table(Table),
@@ -99,7 +99,10 @@ impl Item {
                     .collect(),
             ),
             DeValue::Table(table) => Node::Table(Table::of(table, spot)),
-            other => Node::Other(other.type_str()),
+            DeValue::Integer(_) => Node::Other("a number that is not decimal"),
+            DeValue::Float(_) => Node::Other("a number with a point"),
+            DeValue::Boolean(_) => Node::Other("a boolean"),
+            DeValue::Datetime(_) => Node::Other("a date"),
         };
         Self { spot, node }
     }
@@ -168,4 +171,4 @@ pub(super) fn sounds_secret(name: &str) -> bool {
 }
 
 /// Keys of a source whose values may be shown.
-const HARMLESS: [&str; 8] = ["name", "id", "region", "route", "verify", "segment_rate_limit", "rudderstack_rate_limit", "rule"];
+pub(super) const HARMLESS: [&str; 8] = ["name", "id", "region", "route", "verify", "segment_rate_limit", "rudderstack_rate_limit", "rule"];

@@ -10,4 +10,4 @@ mod show;
 mod stage;
 mod traffic;
 
-pub use show::{DemoError, Options, Outcome, run};
+pub use show::{DemoError, Live, Options, Outcome, run};

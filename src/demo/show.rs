@@ -36,6 +36,17 @@ pub struct Options {
     pub rate: u32,
     /// What the traffic is made from.
     pub seed: u64,
+    /// What is shown while traffic flows.
+    pub live: Live,
+}
+
+/// What is shown while traffic flows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Live {
+    /// A line of figures each second.
+    EachSecond,
+    /// Nothing before the summary.
+    Silent,
 }
 
 /// How a demo ended.
@@ -139,7 +150,7 @@ async fn play(options: Options, out: &mut impl Write, stage: &Arc<Stage>, accoun
             sent += send(stage, account, &mut random, slot);
         }
         let second = started.elapsed().as_secs();
-        if second > shown_s {
+        if second > shown_s && options.live == Live::EachSecond {
             shown_s = second;
             let now = (account.total(), stage.delivered(Destination::Segment), stage.delivered(Destination::RudderStack));
             writeln!(

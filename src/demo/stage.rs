@@ -12,7 +12,7 @@ use crate::{
     config::{Config, SegmentConfig},
     model::{Destination, PerDestination, RateLimit, Secret, SourceId},
     routing::{Region, Route, Source, Stage as RouteStage},
-    standin::{self, RudderStandin, SegmentStandin},
+    standin::{self, RudderStandin, SegmentStandin, Standin},
     tls,
     upstream::{self, Upstream},
 };
@@ -20,8 +20,8 @@ use crate::{
 /// The running parts.
 pub(super) struct Stage {
     pub sidecar: Handle,
-    pub segment: SegmentStandin,
-    pub rudderstack: RudderStandin,
+    pub segment: Standin,
+    pub rudderstack: Standin,
     /// The apps' way in: TLS, trusting the local CA and nothing else of it.
     pub client: Upstream,
     pub sources: Vec<(App, Arc<Source>)>,

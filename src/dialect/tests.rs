@@ -26,15 +26,15 @@ fn facts(endpoint: Endpoint) -> Facts<'static> {
     }
 }
 
-fn translated(item: &str, facts: &Facts<'_>, settings: &Settings) -> (Value, Translation) {
-    let translation = translate(parse(item.as_bytes()).unwrap(), facts, settings).unwrap();
+fn translated(item: &str, facts: &Facts<'_>, settings: Settings) -> (Value, Translation) {
+    let translation = translate(parse(item.as_bytes()).unwrap(), facts, &settings).unwrap();
     let value = serde_json::from_slice(&translation.json).unwrap_or_else(|e| panic!("{e}: {translation:?}"));
     (value, translation)
 }
 
 /// The copy of one event that came by `endpoint`, by the default settings.
 fn copy(endpoint: Endpoint, item: &str) -> Value {
-    translated(item, &facts(endpoint), &Settings::default()).0
+    translated(item, &facts(endpoint), Settings::default()).0
 }
 
 /// The copies of the events of a batch.
@@ -46,11 +46,11 @@ fn copies(endpoint: Endpoint, body: &str) -> Vec<Value> {
 }
 
 fn rules(endpoint: Endpoint, item: &str) -> Rules {
-    translated(item, &facts(endpoint), &Settings::default()).1.rules
+    translated(item, &facts(endpoint), Settings::default()).1.rules
 }
 
 fn noticed(endpoint: Endpoint, item: &str) -> Rules {
-    translated(item, &facts(endpoint), &Settings::default()).1.noticed
+    translated(item, &facts(endpoint), Settings::default()).1.noticed
 }
 
 #[test]
@@ -168,10 +168,10 @@ fn t05_an_event_of_nobody_is_refused_in_the_vendors_words() {
 #[test]
 fn t05_by_policy_an_event_of_nobody_becomes_somebody() {
     let settings = Settings { idless: Idless::Adopt, ..Settings::default() };
-    let (own, done) = translated(r#"{"messageId":"m1","userId":null}"#, &facts(SINGLE), &settings);
+    let (own, done) = translated(r#"{"messageId":"m1","userId":null}"#, &facts(SINGLE), settings);
     assert_eq!((&own["anonymousId"], &own["messageId"]), (&json!("m1"), &json!("m1")));
     assert!(done.rules.contains(Rule::IDLESS));
-    let (assigned, _) = translated("{}", &facts(SINGLE), &settings);
+    let (assigned, _) = translated("{}", &facts(SINGLE), settings);
     assert_eq!(assigned["anonymousId"], assigned["messageId"]);
 }
 
@@ -252,7 +252,7 @@ fn t13_the_clients_ip_is_filled_in_where_segment_takes_it_from_the_connection() 
     let shared = copies(Endpoint::ClientBatch, r#"{"context":{"ip":"198.51.100.1"},"batch":[{"userId":"u"}]}"#);
     assert_eq!(shared[0]["context"], json!({"ip":"198.51.100.1"}), "the batch's own ip counts");
     let unknown = Facts { client_ip: None, ..facts(BROWSER) };
-    assert_eq!(translated(r#"{"userId":"u"}"#, &unknown, &Settings::default()).0.get("context"), None);
+    assert_eq!(translated(r#"{"userId":"u"}"#, &unknown, Settings::default()).0.get("context"), None);
 }
 
 #[test]
@@ -260,11 +260,11 @@ fn t14_ipv6_can_be_left_out() {
     let at = |ip: &str| Facts { client_ip: Some(ip.parse().unwrap()), ..facts(BROWSER) };
     let drop = Settings { ipv6: Ipv6::Drop, ..Settings::default() };
     let item = r#"{"userId":"u"}"#;
-    assert_eq!(translated(item, &at("2001:db8::1"), &Settings::default()).0["context"]["ip"], "2001:db8::1");
-    let (copy, done) = translated(item, &at("2001:db8::1"), &drop);
+    assert_eq!(translated(item, &at("2001:db8::1"), Settings::default()).0["context"]["ip"], "2001:db8::1");
+    let (copy, done) = translated(item, &at("2001:db8::1"), drop);
     assert_eq!(copy.get("context"), None);
     assert!(done.noticed.contains(Rule::IPV6));
-    assert_eq!(translated(item, &at("::ffff:203.0.113.9"), &drop).0["context"]["ip"], "203.0.113.9", "an IPv4 address in disguise");
+    assert_eq!(translated(item, &at("::ffff:203.0.113.9"), drop).0["context"]["ip"], "203.0.113.9", "an IPv4 address in disguise");
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn t18_a_pixel_is_an_event_like_others() {
 fn t19_traits_can_be_copied_to_the_context() {
     let settings = Settings { traits: Traits::AlsoInContext, ..Settings::default() };
     let identify = Endpoint::Single(EventKind::Identify);
-    let copied = |endpoint, item| translated(item, &facts(endpoint), &settings).0["context"]["traits"].clone();
+    let copied = |endpoint, item| translated(item, &facts(endpoint), settings).0["context"]["traits"].clone();
     assert_eq!(copied(identify, r#"{"userId":"u","traits":{"n":9007199254740993}}"#), json!({"n":9_007_199_254_740_993_i64}));
     assert_eq!(copied(identify, r#"{"userId":"u","traits":{"n":1},"context":{"traits":{"m":2}}}"#), json!({"m":2}));
     assert_eq!(copied(identify, r#"{"userId":"u","traits":{"n":1},"context":{"traits":null}}"#), json!({"n":1}));
@@ -393,7 +393,7 @@ fn t21_null_ids_are_removed() {
 #[test]
 fn t22_ids_that_are_no_strings_are_noticed_and_kept() {
     let item = r#"{"userId":12345678901234567890}"#;
-    assert!(translated(item, &facts(SINGLE), &Settings::default()).1.json.starts_with(br#"{"userId":12345678901234567890,"#));
+    assert!(translated(item, &facts(SINGLE), Settings::default()).1.json.starts_with(br#"{"userId":12345678901234567890,"#));
     assert!(noticed(SINGLE, item).contains(Rule::NUMERIC_IDS));
     assert!(!noticed(SINGLE, r#"{"userId":"7","anonymousId":null}"#).contains(Rule::NUMERIC_IDS));
 }
@@ -462,7 +462,7 @@ fn t31_what_needs_no_change_is_copied_as_text() {
 #[test]
 fn t31_of_repeated_keys_the_last_is_written_and_only_it() {
     let item = r#"{"userId":"u","event":"first","x":1,"\u0078":2,"event":"last","userId":"v","writeKey":"a","writeKey":"b"}"#;
-    let (_, done) = translated(item, &facts(SINGLE), &Settings::default());
+    let (_, done) = translated(item, &facts(SINGLE), Settings::default());
     assert!(done.json.starts_with(br#"{"\u0078":2,"event":"last","userId":"v","#), "{}", String::from_utf8_lossy(&done.json));
     assert!(done.rules.contains(Rule::REPEATS));
     let names: Vec<_> = parse(&done.json).unwrap().members().map(|(key, _)| key.name().into_owned()).collect();

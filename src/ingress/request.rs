@@ -67,7 +67,8 @@ struct Decided {
     key_print: [u8; 8],
     kinds: Vec<Option<EventKind>>,
     plan: Plan,
-    inflated_bytes: usize,
+    /// The body as plain JSON.
+    inflated: Bytes,
 }
 
 impl Desk {
@@ -121,21 +122,8 @@ impl Desk {
 
     /// Finds the events, the source and the plan. Whatever is borrowed from the body ends here.
     fn decide(&self, call: &Call, id: EnvelopeId) -> Decision {
-        let inflated;
-        let text: &[u8] = match call.encoding {
-            Encoding::Identity => &call.body,
-            Encoding::Gzip => {
-                let limits = &self.settings.limits;
-                let bytes_max = usize::try_from(limits.inflated_bytes_max.0).unwrap_or(usize::MAX);
-                let ratio_max = usize::try_from(limits.inflate_ratio_max).unwrap_or(usize::MAX);
-                match protocol::inflate(&call.body, InflateLimits { bytes_max, ratio_max }) {
-                    Ok(plain) => inflated = plain,
-                    Err(_) => return Decision::Unreadable,
-                }
-                &inflated
-            }
-        };
-        let Ok(reading) = Reading::of(call.endpoint, text) else { return Decision::Unreadable };
+        let Some(inflated) = self.inflated(call) else { return Decision::Unreadable };
+        let Ok(reading) = Reading::of(call.endpoint, &inflated) else { return Decision::Unreadable };
         if reading.items.is_empty() || reading.items.len() > protocol::EVENTS_MAX {
             return Decision::Unreadable;
         }
@@ -152,7 +140,18 @@ impl Desk {
             .collect();
         let plan = decide(&source, sources.revision(), &inquiries);
         let kinds = heads.iter().map(|head| head.kind).collect();
-        Decision::Decided(Decided { source, key_print, kinds, plan, inflated_bytes: text.len() })
+        Decision::Decided(Decided { source, key_print, kinds, plan, inflated: inflated.clone() })
+    }
+
+    /// The body as plain JSON; None when it does not inflate within its limits.
+    fn inflated(&self, call: &Call) -> Option<Bytes> {
+        if call.encoding == Encoding::Identity {
+            return Some(call.body.clone());
+        }
+        let limits = &self.settings.limits;
+        let bytes_max = usize::try_from(limits.inflated_bytes_max.0).unwrap_or(usize::MAX);
+        let ratio_max = usize::try_from(limits.inflate_ratio_max).unwrap_or(usize::MAX);
+        protocol::inflate(&call.body, InflateLimits { bytes_max, ratio_max }).ok().map(Bytes::from)
     }
 
     /// A configured key wins over one that is not, wherever it stands; of two configured ones the body's does.
@@ -169,7 +168,7 @@ impl Desk {
     /// Journals what is decided and says so; asks Segment live where only Segment can answer.
     async fn keep(&self, call: Call, id: EnvelopeId, mut decided: Decided) -> Reply {
         let has_segment = !decided.plan.events.segment.is_none();
-        let oversize = decided.inflated_bytes > protocol::REQUEST_BYTES_MAX;
+        let oversize = decided.inflated.len() > protocol::REQUEST_BYTES_MAX;
         let live = has_segment && (oversize || protocol::is_bearer(call.parts.headers.get(header::AUTHORIZATION)));
         if live {
             decided.plan.events.segment = Selection::None;
@@ -189,7 +188,7 @@ impl Desk {
                 }
                 if live {
                     counts.relayed.add(events);
-                    return self.relay_call(&call, Some(&decided.source)).await;
+                    return self.relay_decided(call, id, &decided).await;
                 }
                 said(accepted(call.endpoint))
             }
@@ -200,7 +199,7 @@ impl Desk {
                 }
                 counts.relayed.add(events);
                 counts.unjournalled.add(decided.plan.events.rudderstack.count(decided.kinds.len()) as u64);
-                self.relay_call(&call, Some(&decided.source)).await
+                self.relay_decided(call, id, &decided).await
             }
         }
     }
@@ -251,6 +250,22 @@ impl Desk {
             plan: decided.plan.clone(),
             body: call.body.clone(),
         }
+    }
+
+    /// Relays a call whole, with the same edits as Segment's copy from the journal: the ids that RudderStack's copy has, and
+    /// the client's address.
+    async fn relay_decided(&self, mut call: Call, id: EnvelopeId, decided: &Decided) -> Reply {
+        let mut envelope = self.envelope(&call, id, decided);
+        envelope.plan.events.segment = Selection::All;
+        if let Ok(copy) = protocol::segment_copy(&envelope, &decided.inflated, self.clock.now())
+            && !matches!(call.endpoint, Endpoint::Pixel(_))
+        {
+            call.body = copy.body;
+            if copy.encoding == Encoding::Identity {
+                call.parts.headers.remove(header::CONTENT_ENCODING);
+            }
+        }
+        self.relay_call(&call, Some(&decided.source)).await
     }
 
     async fn pass_unreadable(&self, call: Call) -> Reply {

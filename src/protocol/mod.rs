@@ -12,7 +12,7 @@ mod pixel;
 mod settings;
 
 pub use answer::{ACCEPTED, Answer, BadRequest, PIXEL, bad_request, busy, cors, preflight};
-pub use copy::{Edits, SegmentCopy, segment_copy};
+pub use copy::{Edits, SegmentCopy, needs_edit, segment_copy};
 pub use inflate::{InflateError, InflateLimits, inflate};
 pub use key::{Claims, basic_credentials, claims, is_bearer};
 pub use path::{Target, classify};

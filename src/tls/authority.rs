@@ -54,7 +54,7 @@ pub struct Made {
     pub key: PathBuf,
     /// The subject of the root, unique to this CA.
     pub subject: String,
-    /// SHA-256 of the root, in hex with colons, as browsers and `openssl x509 -fingerprint` show it.
+    /// SHA-256 of the root, in hex with colons, as browsers and `openssl x509 -fingerprint -sha256` show it.
     pub fingerprint: String,
     /// The names that the CA may serve, besides localhost, 127.0.0.1 and ::1.
     pub names: Vec<String>,

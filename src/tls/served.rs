@@ -36,7 +36,7 @@ pub(super) struct Served {
     pub(super) needs_care_by: WallTime,
 }
 
-/// The two files, as they were read. Each is read through symlinks, as ConfigMaps swap them.
+/// The two files, as they were read. Each is read by its path every time, for a mounted config map swaps symlinks.
 pub(super) struct Content {
     pub(super) certificate: Vec<u8>,
     pub(super) key: Vec<u8>,

@@ -30,10 +30,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     match segments {
-        // NAT64 (RFC 6052): how a network without IPv4 reaches a public IPv4 address.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => is_public_v4(embedded(high, low)),
-        // 6to4 (RFC 3056).
-        [0x2002, high, low, ..] => is_public_v4(embedded(high, low)),
+        // NAT64 (RFC 6052), which is how a network without IPv4 reaches a public IPv4 address, and 6to4 (RFC 3056).
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => is_public_v4(embedded(high, low)),
         // Teredo, ORCHID and other assignments; documentation, old and new.
         [0x2001, 0..=0x01ff | 0xdb8, ..] | [0x3fff, 0..=0x0fff, ..] => false,
         // 2000::/3 is all that is given out; so IPv4-mapped, unique local, link-local and loopback fall through.

@@ -17,7 +17,7 @@ use segue::{
     config::{Config, SegmentConfig},
     model::{PerDestination, RateLimit, Secret, SourceId},
     routing::{Region, Route, Source, Stage as RouteStage},
-    standin::{Keep, Key, Options, RudderStandin, SegmentStandin, TakenEvent, Verdict},
+    standin::{Keep, Key, Options, RudderStandin, SegmentStandin, Standin, TakenEvent, Verdict},
     upstream::{self, Answer, Call, Upstream},
 };
 
@@ -27,8 +27,8 @@ pub const RUDDER_KEY: &str = "wk_test_rudder_bbbbbbbbbbbbbbbbb";
 /// Everything a story needs. The data directory goes with it.
 pub struct Stage {
     pub sidecar: Option<Handle>,
-    pub segment: SegmentStandin,
-    pub rudder: RudderStandin,
+    pub segment: Standin,
+    pub rudder: Standin,
     pub client: Upstream,
     pub clock: Clock,
     pub config: Config,
