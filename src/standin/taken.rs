@@ -80,7 +80,8 @@ pub struct TakenEvent {
     /// The event as it came, byte for byte; None past [`super::Keep::json_bytes_max`].
     pub json: Option<Box<str>>,
     /// The event as the vendor hands it on: Segment with the batch's context and integrations merged, ip, times and
-    /// messageId; RudderStack as its gateway and processor enrich it. None past [`super::Keep::json_bytes_max`].
+    /// messageId; RudderStack as its gateway and processor enrich it. None for a dropped event, and past
+    /// [`super::Keep::json_bytes_max`].
     pub handed_on: Option<Box<str>>,
 }
 
