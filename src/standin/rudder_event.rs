@@ -1,6 +1,6 @@
 //! What RudderStack makes of events: the gateway's checks and additions (protocol.md 2.4), then the processor's times (2.5).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use crate::model::{
     WallTime,
@@ -33,7 +33,9 @@ pub(super) fn single(body: &[u8], kind: &str, intake: &Intake) -> Result<Vec<Jud
     let item = parse(typed.as_bytes()).map_err(|_| Refusal::InvalidJson)?;
     let mut taken = take(&[item], wrapped_bytes, intake)?;
     if intake.detail == Detail::Whole {
-        taken.iter_mut().for_each(|one| event.text().clone_into(&mut one.json));
+        for one in &mut taken {
+            event.text().clone_into(&mut one.json);
+        }
     }
     Ok(taken)
 }
@@ -136,7 +138,7 @@ fn judge(event: Raw<'_>, kind: &str, intake: &Intake) -> Result<Judged, Refusal>
     Ok(Judged {
         message_id,
         kind: kind.to_owned(),
-        name: event.get("event").and_then(Raw::string).map(|name| name.into_owned()),
+        name: event.get("event").and_then(Raw::string).map(Cow::into_owned),
         source: Arc::clone(&intake.source),
         user_id: Some(user_id).filter(|id| !id.is_empty()),
         anonymous_id: Some(anonymous_id).filter(|id| !id.is_empty()),
@@ -172,7 +174,7 @@ fn stringified(id: Raw<'_>) -> String {
 fn plain(id: Raw<'_>) -> String {
     match id.kind() {
         Kind::Null => String::new(),
-        _ => id.string().map_or_else(|| id.text().to_owned(), std::borrow::Cow::into_owned),
+        _ => id.string().map_or_else(|| id.text().to_owned(), Cow::into_owned),
     }
 }
 

@@ -141,24 +141,6 @@ impl Gateway {
         reply
     }
 
-    /// How the gateway words that status.
-    #[expect(clippy::unused_self, reason = "the counterpart of `Api::refusal`")]
-    pub fn refusal(&self, status: StatusCode, arrived: &Arrived) -> Answer {
-        let words = match status.as_u16() {
-            200 => return with_cors(ok(), arrived),
-            400 => Refusal::NotRudderEvent.words(),
-            401 => Refusal::InvalidKey.words(),
-            404 => Refusal::SourceDisabled.words(),
-            413 => Refusal::TooLarge.words(),
-            429 => Refusal::TooManyRequests.words(),
-            500 => Refusal::BodyReadFailed.words(),
-            503 => "Service Unavailable",
-            504 => "gateway timeout",
-            _ => status.canonical_reason().unwrap_or("failed"),
-        };
-        with_cors(error(status, words), arrived)
-    }
-
     fn serve(&self, route: Route, arrived: &Arrived) -> Reply {
         match route {
             Route::Single(_) | Route::Batch | Route::Import => self.posted(route, arrived, basic_user(arrived)),
@@ -241,6 +223,23 @@ impl Gateway {
     fn intake(&self, write_key: &str, arrived: &Arrived) -> Intake {
         Intake { source: write_key.into(), request_ip: request_ip(arrived), received_at: arrived.at, detail: self.detail }
     }
+}
+
+/// How the gateway words that status.
+pub(super) fn refusal(status: StatusCode, arrived: &Arrived) -> Answer {
+    let words = match status.as_u16() {
+        200 => return with_cors(ok(), arrived),
+        400 => Refusal::NotRudderEvent.words(),
+        401 => Refusal::InvalidKey.words(),
+        404 => Refusal::SourceDisabled.words(),
+        413 => Refusal::TooLarge.words(),
+        429 => Refusal::TooManyRequests.words(),
+        500 => Refusal::BodyReadFailed.words(),
+        503 => "Service Unavailable",
+        504 => "gateway timeout",
+        _ => status.canonical_reason().unwrap_or("failed"),
+    };
+    with_cors(error(status, words), arrived)
 }
 
 /// Each user's events are a batch of their own: some may be stored and others refused. One refusal is told by its own status;

@@ -2,7 +2,7 @@
 //!
 //! Where the real answer is not known (protocol.md 9) the choice is said at its place.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use base64::{
     Engine,
@@ -25,7 +25,7 @@ use super::{
 
 /// Segment, one region of it.
 #[derive(Debug)]
-pub(super) struct Api {
+pub(super) struct Tracking {
     keys: HashMap<String, KeyState>,
     api_host: String,
     detail: Detail,
@@ -50,7 +50,7 @@ enum Route<'a> {
     Chunk,
 }
 
-impl Api {
+impl Tracking {
     pub fn new(options: &Options) -> Self {
         Self {
             keys: options.keys.iter().map(|key| (key.write_key.clone(), key.state)).collect(),
@@ -78,24 +78,6 @@ impl Api {
         };
         reply.answer = with_cors(reply.answer, arrived);
         reply
-    }
-
-    /// How Segment words that status.
-    pub fn refusal(&self, status: StatusCode, arrived: &Arrived) -> Answer {
-        let answer = if status.is_success() {
-            Answer { status, ..success() }
-        } else if status == StatusCode::BAD_REQUEST {
-            malformed()
-        } else {
-            let reason = status.canonical_reason().unwrap_or("failed").to_lowercase();
-            failure(status, &reason, &reason.replace(' ', "_"))
-        };
-        let answer = if status == StatusCode::TOO_MANY_REQUESTS {
-            answer.with(header::RETRY_AFTER, "1").with(X_RATELIMIT_RESET, "1")
-        } else {
-            answer
-        };
-        with_cors(answer, arrived)
     }
 
     fn single(&self, arrived: &Arrived, kind: &'static str, side: Side) -> Reply {
@@ -164,6 +146,21 @@ impl Api {
     }
 }
 
+/// How Segment words that status.
+pub(super) fn refusal(status: StatusCode, arrived: &Arrived) -> Answer {
+    let answer = if status.is_success() {
+        Answer { status, ..success() }
+    } else if status == StatusCode::BAD_REQUEST {
+        malformed()
+    } else {
+        let reason = status.canonical_reason().unwrap_or("failed").to_lowercase();
+        failure(status, &reason, &reason.replace(' ', "_"))
+    };
+    let answer =
+        if status == StatusCode::TOO_MANY_REQUESTS { answer.with(header::RETRY_AFTER, "1").with(X_RATELIMIT_RESET, "1") } else { answer };
+    with_cors(answer, arrived)
+}
+
 fn route(path: &str) -> Option<Route<'_>> {
     let path = path.strip_suffix('/').unwrap_or(path);
     if let Some(rest) = path.strip_prefix("/v1/") {
@@ -207,7 +204,7 @@ fn object(body: &[u8]) -> Option<Raw<'_>> {
 /// The write key: of the body, else of Basic auth, else of the batch's first event, else of the query (protocol.md 1.3). None
 /// when there is none or it is empty.
 fn write_key(arrived: &Arrived, body: Raw<'_>) -> Option<String> {
-    let of = |raw: Raw<'_>| raw.get("writeKey").and_then(Raw::string).map(|key| key.into_owned());
+    let of = |raw: Raw<'_>| raw.get("writeKey").and_then(Raw::string).map(Cow::into_owned);
     let first = body.get("batch").and_then(|batch| batch.items().next());
     let candidates = [of(body), basic_user(arrived), first.and_then(of), arrived.parameter("writeKey")];
     candidates.into_iter().flatten().find(|key| !key.is_empty())

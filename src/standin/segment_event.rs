@@ -1,6 +1,6 @@
 //! What Segment makes of one event: why it drops it, when it thinks it happened, and what it hands on (protocol.md 1.6, 1.10).
 
-use std::{net::IpAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use crate::model::{
     WallTime,
@@ -79,7 +79,7 @@ pub(super) fn kind(name: &str) -> Option<&'static str> {
 
 /// Judges one event.
 pub(super) fn judge(event: Raw<'_>, frame: &Frame<'_>) -> Judged {
-    let text = |name: &str| event.get(name).and_then(Raw::string).map(|text| text.into_owned()).filter(|text| !text.is_empty());
+    let text = |name: &str| event.get(name).and_then(Raw::string).map(Cow::into_owned).filter(|text| !text.is_empty());
     let message_id = text("messageId").unwrap_or_else(identity::fresh);
     let times = times(event, frame);
     let drop = frame.all.or_else(|| refuse(event, frame));
