@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     journal::{AppendError, Journal, Record},
     model::{BasicAuth, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, PerDestination, Plan, Reading, Selection},
-    protocol::{self, Answer, BadRequest, InflateLimits, Target},
+    protocol::{self, Answer, BadRequest, Discard, InflateLimits, Target},
     routing::{Inquiry, Person, Source, Sources, decide},
     telemetry::Histogram,
 };
@@ -67,6 +67,8 @@ struct Decided {
     key_print: [u8; 8],
     kinds: Vec<Option<EventKind>>,
     plan: Plan,
+    /// Why Segment will drop some of the events after its 200 (protocol.md 1.6).
+    discards: Vec<Discard>,
     /// The body as plain JSON.
     inflated: Bytes,
 }
@@ -140,7 +142,11 @@ impl Desk {
             .collect();
         let plan = decide(&source, sources.revision(), &inquiries);
         let kinds = heads.iter().map(|head| head.kind).collect();
-        Decision::Decided(Decided { source, key_print, kinds, plan, inflated: inflated.clone() })
+        let discards = match protocol::predict_request(call.endpoint, reading.items.len(), inflated.len()) {
+            Some(discard) => vec![discard; reading.items.len()],
+            None => reading.items.iter().filter_map(|item| protocol::predict(*item, call.endpoint)).collect(),
+        };
+        Decision::Decided(Decided { source, key_print, kinds, plan, discards, inflated: inflated.clone() })
     }
 
     /// The body as plain JSON; None when it does not inflate within its limits.
@@ -185,6 +191,9 @@ impl Desk {
                 for kind in &decided.kinds {
                     let index = kind.and_then(|kind| EventKind::ALL.iter().position(|known| *known == kind));
                     counts.received[index.unwrap_or(EventKind::ALL.len())].add(1);
+                }
+                if has_segment {
+                    counts.predict(&decided.discards);
                 }
                 if live {
                     counts.relayed.add(events);
