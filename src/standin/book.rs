@@ -23,8 +23,10 @@ pub(super) struct Judged {
     pub anonymous_id: Option<String>,
     pub verdict: Verdict,
     pub times: Times,
+    /// Empty in the compact mode.
     pub json: String,
-    pub handed_on: String,
+    /// None for a dropped event, and in the compact mode.
+    pub handed_on: Option<String>,
 }
 
 /// The book; clones share it.
@@ -162,8 +164,8 @@ impl Pages {
         if self.taken.events.len() >= keep.events_max {
             return;
         }
-        let json_bytes = event.json.len() + event.handed_on.len();
-        let whole = self.json_bytes + json_bytes <= keep.json_bytes_max;
+        let json_bytes = event.json.len() + event.handed_on.as_ref().map_or(0, String::len);
+        let whole = keep.json_bytes_max > 0 && self.json_bytes + json_bytes <= keep.json_bytes_max;
         if whole {
             self.json_bytes += json_bytes;
         }
@@ -182,7 +184,7 @@ impl Pages {
             sighting,
             times: whole.then(|| Box::new(event.times)),
             json: whole.then(|| event.json.into()),
-            handed_on: whole.then(|| event.handed_on.into()),
+            handed_on: event.handed_on.filter(|_| whole).map(Into::into),
         });
     }
 

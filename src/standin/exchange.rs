@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::model::WallTime;
 
-use super::{DropCode, book::Judged, query};
+use super::{DropCode, Keep, book::Judged, query};
 
 /// A request whose body is complete.
 #[derive(Debug)]
@@ -45,6 +45,21 @@ pub(super) struct Reply {
     pub dropped: Option<DropCode>,
     /// Preflights are answered but not written down.
     pub record: Record,
+}
+
+/// How much is made of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Its JSON is kept, as received and as handed on.
+    Whole,
+    /// Neither is made, as the book would not keep them.
+    Ids,
+}
+
+impl Detail {
+    pub const fn of(keep: Keep) -> Self {
+        if keep.json_bytes_max == 0 { Self::Ids } else { Self::Whole }
+    }
 }
 
 /// Whether a request goes into the book.

@@ -186,6 +186,7 @@ struct Standing {
 
 impl Faults {
     /// Adds a rule behind those that stand.
+    #[expect(clippy::must_use_candidate, reason = "a rule that is never lifted needs no name")]
     pub fn add(&self, rule: Rule) -> RuleId {
         self.change(|table| {
             table.next_id += 1;

@@ -24,7 +24,7 @@ use super::{
     Counts, Faults, Options, Taken, TakenEvent,
     book::Book,
     rudderstack::Gateway,
-    segment::Api,
+    segment::Tracking,
     service::{Connection, Role, Stage},
     wire::{Fate, Wire},
 };
@@ -105,7 +105,7 @@ impl Standin {
             clock: options.clock.clone(),
             admission: Mutex::new(()),
             role: match vendor {
-                Vendor::Segment => Role::Segment(Api::new(&options)),
+                Vendor::Segment => Role::Segment(Tracking::new(&options)),
                 Vendor::RudderStack => Role::RudderStack(Gateway::new(&options)),
             },
         });

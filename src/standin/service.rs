@@ -25,22 +25,22 @@ use super::{
     control,
     exchange::{Answer, Arrived, Record, Reply},
     fault::Marks,
-    rudderstack::Gateway,
-    segment::Api,
+    rudderstack::{self, Gateway},
+    segment::{self, Tracking},
     wire::Fate,
 };
 
 /// Who is played.
 #[derive(Debug)]
 pub(super) enum Role {
-    Segment(Api),
+    Segment(Tracking),
     RudderStack(Gateway),
 }
 
 impl Role {
     fn reply(&self, arrived: &Arrived) -> Reply {
         match self {
-            Self::Segment(api) => api.reply(arrived),
+            Self::Segment(tracking) => tracking.reply(arrived),
             Self::RudderStack(gateway) => gateway.reply(arrived),
         }
     }
@@ -48,8 +48,8 @@ impl Role {
     /// How the vendor words that status; `arrived` for the CORS headers.
     fn refusal(&self, status: StatusCode, arrived: &Arrived) -> Answer {
         match self {
-            Self::Segment(api) => api.refusal(status, arrived),
-            Self::RudderStack(gateway) => gateway.refusal(status, arrived),
+            Self::Segment(_) => segment::refusal(status, arrived),
+            Self::RudderStack(_) => rudderstack::refusal(status, arrived),
         }
     }
 }

@@ -41,7 +41,6 @@ pub struct TakenRequest {
     /// What was answered; None when nothing was (a fault).
     pub status: Option<u16>,
     /// Why all of it came to nothing after a 200, when that is no event's own code (`empty_batch`).
-    #[serde(serialize_with = "code")]
     pub dropped: Option<DropCode>,
 }
 
@@ -71,7 +70,6 @@ pub struct TakenEvent {
     /// Its anonymousId, like the userId.
     pub anonymous_id: Option<Box<str>>,
     /// What became of it.
-    #[serde(serialize_with = "verdict")]
     pub verdict: Verdict,
     /// Whether this vendor's deduplication had seen the messageId.
     pub sighting: Sighting,
@@ -80,7 +78,8 @@ pub struct TakenEvent {
     /// The event as it came, byte for byte; None past [`super::Keep::json_bytes_max`].
     pub json: Option<Box<str>>,
     /// The event as the vendor hands it on: Segment with the batch's context and integrations merged, ip, times and
-    /// messageId; RudderStack as its gateway and processor enrich it. None past [`super::Keep::json_bytes_max`].
+    /// messageId; RudderStack as its gateway and processor enrich it. None for a dropped event, and past
+    /// [`super::Keep::json_bytes_max`].
     pub handed_on: Option<Box<str>>,
 }
 
@@ -111,6 +110,7 @@ pub enum Sighting {
     Again,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference to the field")]
 fn rfc3339<S: Serializer>(time: &WallTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(time)
 }
@@ -125,16 +125,4 @@ fn maybe_rfc3339<S: Serializer>(time: &Option<WallTime>, serializer: S) -> Resul
 
 fn text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
-}
-
-fn verdict<S: Serializer>(verdict: &Verdict, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(verdict.label())
-}
-
-#[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
-fn code<S: Serializer>(code: &Option<DropCode>, serializer: S) -> Result<S::Ok, S::Error> {
-    match code {
-        Some(code) => serializer.serialize_str(code.label()),
-        None => serializer.serialize_none(),
-    }
 }
