@@ -1,3 +1,7 @@
 //! The `segue` binary: a thin caller of the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    segue::cli::main()
+}

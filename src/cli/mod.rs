@@ -1,1 +1,105 @@
-//! (under construction)
+//! The command line.
+//!
+//! It owns the commands, their flags and how they talk: results on stdout, talk on stderr, exit codes by [`Exit`]. Every
+//! flag has a twin in the environment. It promises that a command tells everything it knows to be wrong at once, and that
+//! no secret is taken as a flag or printed. It never decides anything about events.
+
+mod certs;
+mod check;
+mod command;
+mod config;
+mod exit;
+mod health;
+mod run;
+mod talk;
+mod version;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{
+    ArgMatches, CommandFactory, FromArgMatches,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+pub use command::Cli;
+use command::{CertsCommand, Command, ConfigCommand, Standin};
+pub use exit::Exit;
+use talk::Talk;
+
+use crate::config::nearest;
+
+/// Runs the command of this process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    run(std::env::args_os()).into()
+}
+
+/// Runs the command of these arguments, the program's name first.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let matches = match Cli::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return explain(&error),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    let talk = Talk::new(&cli.manner);
+    match dispatch(cli, &matches, &talk) {
+        Ok(exit) => exit,
+        // The reader of a pipe went away (`segue config show | head`): nothing is left to be told.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => Exit::Done,
+        Err(error) => {
+            talk.error(&error);
+            Exit::Failed
+        }
+    }
+}
+
+fn dispatch(cli: Cli, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit> {
+    let manner = &cli.manner;
+    match cli.command {
+        Command::Run(_) => match config::load(manner, matches, talk) {
+            Ok(loaded) => run::sidecar(loaded, talk),
+            Err(exit) => Ok(exit),
+        },
+        Command::Demo(flags) => run::demo(&flags, talk),
+        Command::Check(flags) => check::check(manner, &flags, matches, talk),
+        Command::Certs { command: CertsCommand::Init(flags) } => certs::init(manner, &flags, talk),
+        Command::Config { command: ConfigCommand::Init } => config::init(manner, talk),
+        Command::Config { command: ConfigCommand::Show } => config::show(manner, matches, talk),
+        Command::Health(flags) => health::health(manner, &flags, talk),
+        Command::Version => version::version(talk),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "segue", &mut script);
+            io::stdout().write_all(&script)?;
+            Ok(Exit::Done)
+        }
+        Command::Standin(Standin { vendor, flags }) => run::standin(vendor, &flags, talk),
+    }
+}
+
+/// Prints what clap found; an unknown command gets the nearest one and the list of all.
+fn explain(error: &clap::Error) -> Exit {
+    let printed = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) => io::stderr().write_all(unknown_command(word).as_bytes()),
+        _ => error.print(),
+    };
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion if printed.is_ok() => Exit::Done,
+        _ => Exit::Usage,
+    }
+}
+
+fn unknown_command(word: &str) -> String {
+    let command = Cli::command();
+    let names: Vec<&str> = command.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name).collect();
+    let hint = nearest(word, names.iter().copied()).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    format!("error: there is no command `{word}`{hint}\n  Commands: {}\n", names.join(", "))
+}

@@ -4,16 +4,32 @@
 //! once, each with its place, its code, what it means and the fix; that a [`Config`] which came from [`load`] needs no
 //! second look; and that no write key is ever printed. It never opens a socket and never starts anything.
 
+mod check;
+mod choice;
+mod code;
+mod destinations;
+mod document;
 mod environment;
+mod key;
 mod load;
+mod nearest;
 mod problem;
+mod read;
+mod section;
+mod session;
 mod setting;
+mod sources;
+mod tree;
+mod value;
 
 use std::time::Duration;
 
+pub use check::machine as check_machine;
+pub use code::{Code, UnknownCode};
 pub use environment::Environment;
-pub use load::{Loaded, load};
-pub use problem::{Code, Place, Problem, Problems, Severity};
+pub use load::{Loaded, find, load, tls_section};
+pub use nearest::nearest;
+pub use problem::{Place, Problem, Problems, Severity};
 pub use setting::{Origin, Override, Setting};
 
 use crate::{delivery, ingress, journal, routing::Source, telemetry, tls, upstream};

@@ -22,3 +22,7 @@ pub use secret::{KeyPrint, Secret};
 pub use source::{SourceId, SourceIdError};
 pub use time::WallTime;
 pub use units::{ByteSize, Percent, RateLimit, Span, UnitError};
+
+/// How the subject of every local CA begins. It stands here as those who make one (`tls`) and those who must not trust
+/// one (`upstream`) may not know each other.
+pub const LOCAL_CA_NAME: &str = "segue local CA";

@@ -81,7 +81,7 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// The local CA has expired.
-    #[error("the local CA in {dir} expired at {expired_at}: make a new one with `segue certs init --dir {dir} --force` and trust its root.pem", dir = .dir.display())]
+    #[error("the local CA in {dir} expired at {expired_at}: move its files away, make a new one with `segue certs init --dir {dir}` and trust its root.pem", dir = .dir.display())]
     Expired {
         /// The directory.
         dir: PathBuf,
@@ -89,7 +89,7 @@ pub enum TlsError {
         expired_at: WallTime,
     },
     /// The settings ask for names that the local CA is not allowed to serve.
-    #[error("the local CA in {dir} is not for {name}: it serves only the names it was made for; make a new one with `segue certs init --dir {dir} --force`", dir = .dir.display())]
+    #[error("the local CA in {dir} is not for {name}: it serves only the names it was made for; move its files away and make a new one with `segue certs init --dir {dir}`", dir = .dir.display())]
     NotPermitted {
         /// The directory.
         dir: PathBuf,

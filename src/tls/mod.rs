@@ -11,7 +11,11 @@
 mod authority;
 mod certificates;
 mod error;
+mod leaf;
+mod name;
+mod served;
 mod settings;
+mod validity;
 
 pub use authority::{Existing, Made, init};
 pub use certificates::{Certificates, Keeper, Reload, Status};

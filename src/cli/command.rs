@@ -1,0 +1,257 @@
+//! The commands and flags. The names of their environment twins follow from theirs, and a test holds that.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
+
+use crate::{config::Code, model::Span};
+
+/// A sidecar that your app talks to instead of Segment: durable delivery to Segment, RudderStack or both.
+#[derive(Debug, Parser)]
+#[command(
+    name = "segue",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the answer is no, 78 the configuration is wrong."
+)]
+pub struct Cli {
+    /// How it talks, and where it looks.
+    #[command(flatten)]
+    pub manner: Manner,
+    /// What it does.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+pub struct Manner {
+    /// The configuration file; else ./sidecar.toml, else /etc/segue/sidecar.toml.
+    #[arg(short, long, global = true, value_name = "FILE", env = "SEGUE_CONFIG", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    config: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long, global = true, env = "SEGUE_JSON", hide_env = true)]
+    pub json: bool,
+    /// Talk less; twice: errors only.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "SEGUE_QUIET", hide_env = true)]
+    pub quiet: u8,
+    /// Talk more; twice: everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "SEGUE_VERBOSE", hide_env = true)]
+    pub verbose: u8,
+    /// Whether to use colour.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "SEGUE_COLOR", hide_env = true)]
+    pub color: Colour,
+}
+
+impl Manner {
+    /// The file that the user named; an empty name, as an empty variable gives, is none.
+    #[must_use]
+    pub fn config(&self) -> Option<&Path> {
+        self.config.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What segue does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the sidecar in the foreground.
+    Run(RunFlags),
+    /// Run stand-ins of both vendors, the sidecar and traffic on loopback: no account, no configuration.
+    Demo(DemoFlags),
+    /// Check the configuration and tell everything that is wrong with it.
+    Check(CheckFlags),
+    /// Certificates of the TLS listener.
+    Certs {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: CertsCommand,
+    },
+    /// Write or show the configuration.
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Ask a running sidecar how it is: exit 0 or 1, for probes in images without curl.
+    Health(HealthFlags),
+    /// Print the version and how this program was built.
+    Version,
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Run one of the vendors' stand-ins.
+    #[command(hide = true)]
+    Standin(Standin),
+}
+
+/// Flags of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunFlags {
+    /// How long delivery goes on after SIGTERM, like 30s.
+    #[arg(long, value_name = "TIME", env = "SEGUE_RUN_DRAIN_TIMEOUT")]
+    pub drain_timeout: Option<Span>,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoFlags {
+    /// Print no live figures, only the summary; exit 1 when anything was lost.
+    #[arg(long, env = "SEGUE_DEMO_HEADLESS")]
+    pub headless: bool,
+    /// Stop after so many seconds; without it, on ctrl-c.
+    #[arg(long, value_name = "N", env = "SEGUE_DEMO_SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub seconds: Option<u64>,
+    /// Events per second.
+    #[arg(long, value_name = "N", default_value_t = 200, env = "SEGUE_DEMO_RATE", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+    /// The seed of the traffic, to see the same again.
+    #[arg(long, value_name = "N", env = "SEGUE_DEMO_SEED")]
+    pub seed: Option<u64>,
+}
+
+/// Flags of `check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckFlags {
+    /// The file to check; the same as --config.
+    pub file: Option<PathBuf>,
+    /// Explain the code of a problem, like SG0103; without one, list all codes.
+    #[arg(long, value_name = "CODE", num_args = 0..=1, env = "SEGUE_CHECK_EXPLAIN", hide_env = true)]
+    #[expect(clippy::option_option, reason = "absent, without a code, with a code: the three forms of one flag")]
+    pub explain: Option<Option<Code>>,
+    /// Exit 3 when there are warnings.
+    #[arg(long, env = "SEGUE_CHECK_STRICT")]
+    pub strict: bool,
+    /// Look at the files only, not at this machine (the journal's directory).
+    #[arg(long, env = "SEGUE_CHECK_OFFLINE")]
+    pub offline: bool,
+}
+
+/// What can be done with certificates.
+#[derive(Debug, Subcommand)]
+pub enum CertsCommand {
+    /// Make a local CA for exactly the names of [tls]; its root key is never stored.
+    Init(CertsInitFlags),
+}
+
+/// Flags of `certs init`.
+#[derive(Debug, Clone, Args)]
+pub struct CertsInitFlags {
+    /// Where to put it; else [tls] dir of the configuration, else ./certs.
+    #[arg(long, value_name = "DIR", env = "SEGUE_CERTS_INIT_DIR")]
+    pub dir: Option<PathBuf>,
+    /// A name to serve, repeated; else [tls] names of the configuration, else Segment's hosts.
+    #[arg(long = "name", value_name = "NAME", env = "SEGUE_CERTS_INIT_NAME", value_delimiter = ',')]
+    pub names: Vec<String>,
+    /// Replace a CA that is there; every client must then trust the new root.
+    #[arg(long, env = "SEGUE_CERTS_INIT_FORCE")]
+    pub force: bool,
+}
+
+/// What can be done with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Write a first sidecar.toml. It overwrites nothing.
+    Init,
+    /// Show every value in force and where it came from; keys as their last four characters.
+    Show,
+}
+
+/// Flags of `health`.
+#[derive(Debug, Clone, Args)]
+pub struct HealthFlags {
+    /// What to ask.
+    pub probe: Probe,
+    /// How long to wait for the answer.
+    #[arg(long, value_name = "TIME", default_value = "1s", env = "SEGUE_HEALTH_TIMEOUT")]
+    pub timeout: Span,
+    /// The metrics listener; else `metrics` of the configuration.
+    #[arg(long, value_name = "ADDRESS", env = "SEGUE_HEALTH_METRICS")]
+    pub metrics: Option<SocketAddr>,
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Probe {
+    /// Whether it turns: /healthz.
+    Live,
+    /// Whether it takes events: /readyz.
+    Ready,
+}
+
+/// A stand-in.
+#[derive(Debug, Clone, Args)]
+pub struct Standin {
+    /// Whose.
+    pub vendor: Vendor,
+    /// Its flags.
+    #[command(flatten)]
+    pub flags: StandinFlags,
+}
+
+/// Who is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Vendor {
+    /// Segment's tracking API and CDN.
+    Segment,
+    /// A RudderStack data plane.
+    Rudderstack,
+}
+
+/// Flags of `standin`.
+#[derive(Debug, Clone, Args)]
+pub struct StandinFlags {
+    /// Where it listens.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", env = "SEGUE_STANDIN_LISTEN")]
+    pub listen: SocketAddr,
+    /// A write key that it knows, repeated. Test keys only: flags are visible to other users.
+    #[arg(long = "key", value_name = "KEY", env = "SEGUE_STANDIN_KEY", value_delimiter = ',', hide_env_values = true)]
+    pub keys: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_its_twin_in_the_environment() {
+        let mut flags_count = 0;
+        let mut commands = vec![("SEGUE".to_owned(), Cli::command())];
+        while let Some((prefix, command)) = commands.pop() {
+            for flag in command.get_arguments().filter(|flag| !flag.is_positional()) {
+                let Some(long) = flag.get_long().filter(|long| !["help", "version"].contains(long)) else { continue };
+                let twin = format!("{prefix}_{}", long.replace('-', "_").to_uppercase());
+                assert_eq!(flag.get_env().and_then(|name| name.to_str()), Some(twin.as_str()), "--{long}");
+                flags_count += 1;
+            }
+            for inner in command.get_subcommands() {
+                commands.push((format!("{prefix}_{}", inner.get_name().to_uppercase()), inner.clone()));
+            }
+        }
+        assert!(flags_count > 15, "{flags_count} flags seen");
+    }
+}

@@ -1,0 +1,74 @@
+//! Values that are one of a few words.
+
+use super::{
+    Code,
+    tree::Node,
+    value::{Fault, Value, text},
+};
+use crate::{ingress::OnFull, routing::Region, telemetry::LogFormat};
+
+/// Which kind of certificates `[tls] mode` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TlsMode {
+    LocalCa,
+    Files,
+}
+
+impl Value for TlsMode {
+    fn read(node: &Node) -> Result<Self, Fault> {
+        if matches!(node, Node::Text(text) if text == "acme") {
+            let fix = "write mode = \"local-ca\", or \"files\" with certificates that another program renews";
+            return Err(Fault { code: Code::Later, what: "`acme` is not in this version".to_owned(), fix: fix.to_owned() });
+        }
+        choose(node, &TLS_MODES)
+    }
+    fn show(&self) -> String {
+        word(*self, &TLS_MODES)
+    }
+}
+
+impl Value for OnFull {
+    fn read(node: &Node) -> Result<Self, Fault> {
+        choose(node, &ON_FULL)
+    }
+    fn show(&self) -> String {
+        word(*self, &ON_FULL)
+    }
+}
+
+impl Value for LogFormat {
+    fn read(node: &Node) -> Result<Self, Fault> {
+        choose(node, &LOG_FORMATS)
+    }
+    fn show(&self) -> String {
+        word(*self, &LOG_FORMATS)
+    }
+}
+
+impl Value for Region {
+    fn read(node: &Node) -> Result<Self, Fault> {
+        choose(node, &REGIONS)
+    }
+    fn show(&self) -> String {
+        word(*self, &REGIONS)
+    }
+}
+
+/// The value of a word of the table.
+fn choose<T: Copy>(node: &Node, table: &[(&'static str, T)]) -> Result<T, Fault> {
+    let words: Vec<String> = table.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+    let fix = format!("write {}", words.join(" or "));
+    let given = text(node, &fix)?;
+    let found = table.iter().find(|(word, _)| *word == given);
+    found.map(|(_, value)| *value).ok_or_else(|| Fault::value(format!("cannot be `{given}`"), fix))
+}
+
+/// The word of a value; every value of these types is in its table.
+fn word<T: Copy + PartialEq>(value: T, table: &[(&'static str, T)]) -> String {
+    table.iter().find(|(_, known)| *known == value).map_or_else(String::new, |(word, _)| (*word).to_owned())
+}
+
+const TLS_MODES: [(&str, TlsMode); 2] = [("local-ca", TlsMode::LocalCa), ("files", TlsMode::Files)];
+const ON_FULL: [(&str, OnFull); 2] = [("relay", OnFull::Relay), ("answer-429", OnFull::Answer429)];
+const LOG_FORMATS: [(&str, LogFormat); 3] = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+const REGIONS: [(&str, Region); 2] = [("us", Region::Us), ("eu", Region::Eu)];

@@ -1,0 +1,178 @@
+//! The shape of the file: which table and key sets which module's setting.
+
+use std::path::PathBuf;
+
+use tracing_subscriber::EnvFilter;
+
+use super::{
+    Code, Config, check,
+    choice::TlsMode,
+    destinations,
+    section::Section,
+    session::{Session, Source},
+    sources,
+    value::{Count, Fault, File, Listen, Networks, Size, Text, Texts, Wait},
+};
+use crate::{
+    ingress::{self, Limits},
+    journal,
+    model::{ByteSize, Span},
+    telemetry, tls,
+};
+
+/// Places that checks across keys point at.
+pub(super) struct Places {
+    pub listen: Source,
+    pub listen_tls: Source,
+    pub metrics: Source,
+    pub journal_size: Source,
+}
+
+/// Reads the whole file, then checks what one key alone cannot tell. The result counts only when no error was noted.
+pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
+    let default = Config::default();
+    let (listen, listen_at) = root.placed(session, "listen", Listen(default.ingress.listen));
+    let (listen_tls, listen_tls_at) = root.placed(session, "listen_tls", Listen(default.ingress.listen_tls));
+    let (metrics, metrics_at) = root.placed(session, "metrics", Listen(default.telemetry.metrics));
+    let drain_timeout = root.value(session, "drain_timeout", Span(default.drain_timeout)).0;
+    let trusted_proxies = root.value(session, "trusted_proxies", Networks(default.ingress.trusted_proxies)).0;
+    let public_host = public_host(session, &mut root);
+    let tls = tls(session, &mut root).filter(|_| listen_tls.0.is_some());
+    if let Some(tls) = &tls {
+        check::certificates(session, &listen_tls_at, &tls.mode);
+    }
+    let (journal, on_full, journal_size) = journal(session, &mut root);
+    let destinations = destinations::read(session, &mut root);
+    let telemetry = telemetry(session, &mut root, metrics);
+    let limits = limits(session, &mut root);
+    let sources = sources::read(session, &mut root, destinations.rudderstack.is_some());
+    root.finish(session);
+    let config = Config {
+        ingress: ingress::Settings { listen: listen.0, listen_tls: listen_tls.0, trusted_proxies, public_host, on_full, limits },
+        tls,
+        journal,
+        segment: destinations.segment,
+        rudderstack: destinations.rudderstack,
+        delivery: destinations.delivery,
+        telemetry,
+        sources,
+        drain_timeout,
+    };
+    check::across(session, &config, &Places { listen: listen_at, listen_tls: listen_tls_at, metrics: metrics_at, journal_size });
+    config
+}
+
+fn public_host(session: &mut Session<'_>, root: &mut Section) -> Option<String> {
+    let (Text(host), at) = root.placed(session, "public_host", Text(None));
+    let host = host?;
+    if host.contains("://") || host.parse::<http::uri::Authority>().is_err() {
+        let fault =
+            Fault::value(format!("`{host}` is no host"), "write a host and maybe a port, like \"events.acme.com\", without a scheme");
+        root.refuse(session, "public_host", &at, fault);
+    }
+    Some(host)
+}
+
+/// `[tls]`: always read, so that a mistake in it is told even while the listener is off. None when it contradicts itself.
+pub(super) fn tls(session: &mut Session<'_>, root: &mut Section) -> Option<tls::Settings> {
+    let default = tls::Settings::default();
+    let tls::Mode::LocalCa { dir: default_dir } = default.mode else { return None };
+    let mut section = root.table(session, "tls");
+    let (mode, mode_at) = section.placed(session, "mode", TlsMode::LocalCa);
+    let dir = section.value(session, "dir", File(Some(default_dir.clone()))).0.unwrap_or(default_dir);
+    let cert = section.value(session, "cert", File(None)).0.map(|path| session.resolve(&path));
+    let key = section.value(session, "key", File(None)).0.map(|path| session.resolve(&path));
+    let names = section.value(session, "names", Texts(default.names)).0;
+    section.finish(session);
+    let mode = match (mode, cert, key) {
+        (TlsMode::LocalCa, None, None) => tls::Mode::LocalCa { dir: session.resolve(&dir) },
+        (TlsMode::LocalCa, ..) => {
+            session.error(
+                &mode_at,
+                Code::WrongValue,
+                "`tls.cert` and `tls.key` are read with mode = \"files\" only",
+                "set mode = \"files\", or remove them",
+            );
+            return None;
+        }
+        (TlsMode::Files, Some(cert), Some(key)) => tls::Mode::Files { cert, key },
+        (TlsMode::Files, ..) => {
+            session.error(
+                &mode_at,
+                Code::Missing,
+                "mode = \"files\" needs `cert` and `key`",
+                "add the paths of a PEM chain and its PEM key",
+            );
+            return None;
+        }
+    };
+    Some(tls::Settings { mode, names })
+}
+
+fn journal(session: &mut Session<'_>, root: &mut Section) -> (journal::Settings, ingress::OnFull, Source) {
+    let default = journal::Settings::default();
+    let mut section = root.table(session, "journal");
+    let dir = section.value(session, "dir", File(Some(default.dir.clone()))).0.unwrap_or(default.dir);
+    let (Size(size_max), size_at) = section.placed(session, "size_max", Size(default.size_max));
+    let (Size(volume_size), volume_at) = section.placed(session, "volume_size", Size(default.volume_size));
+    let settings = journal::Settings {
+        dir: session.resolve(&dir),
+        size_max,
+        volume_size,
+        keep_delivered: section.value(session, "keep_delivered", Span(default.keep_delivered)).0,
+        memory_max: section.value(session, "memory_max", default.memory_max),
+    };
+    let on_full = section.value(session, "on_full", ingress::Settings::default().on_full);
+    section.finish(session);
+    (settings, on_full, size_at.or(&volume_at).clone())
+}
+
+fn telemetry(session: &mut Session<'_>, root: &mut Section, metrics: Listen) -> telemetry::Settings {
+    let default = telemetry::Settings::default();
+    let mut section = root.table(session, "log");
+    let format = section.value(session, "format", default.format);
+    let (level, at) = section.placed(session, "level", Text(Some(default.level.clone())));
+    let level = level.0.unwrap_or(default.level);
+    if let Err(error) = EnvFilter::try_new(&level) {
+        let fault = Fault::value(
+            format!("`{level}` is no log level: {error}"),
+            "write error, warn, info, debug or trace, or a filter as RUST_LOG takes it",
+        );
+        section.refuse(session, "level", &at, fault);
+    }
+    section.finish(session);
+    telemetry::Settings { metrics: metrics.0, format, level }
+}
+
+fn limits(session: &mut Session<'_>, root: &mut Section) -> Limits {
+    let default = Limits::default();
+    let mut section = root.table(session, "limits");
+    let limits = Limits {
+        connections_max: section.value(session, "connections_max", Count(default.connections_max)).0,
+        connections_per_ip_max: section.value(session, "connections_per_ip_max", Count(default.connections_per_ip_max)).0,
+        handshake_timeout: section.value(session, "handshake_timeout", Wait(default.handshake_timeout)).0,
+        header_timeout: section.value(session, "header_timeout", Wait(default.header_timeout)).0,
+        body_timeout: section.value(session, "body_timeout", Wait(default.body_timeout)).0,
+        body_rate_min: section.value::<ByteSize>(session, "body_rate_min", default.body_rate_min),
+        idle_timeout: section.value(session, "idle_timeout", Wait(default.idle_timeout)).0,
+        header_bytes_max: section.value(session, "header_bytes_max", Size(default.header_bytes_max)).0,
+        headers_max: section.value(session, "headers_max", Count(default.headers_max)).0,
+        body_bytes_max: section.value(session, "body_bytes_max", Size(default.body_bytes_max)).0,
+        inflated_bytes_max: section.value(session, "inflated_bytes_max", Size(default.inflated_bytes_max)).0,
+        inflate_ratio_max: inflate_ratio(section.value(session, "inflate_ratio_max", Count(default.inflate_ratio_max as usize)).0),
+        pending_bytes_max: section.value(session, "pending_bytes_max", Size(default.pending_bytes_max)).0,
+        relay_timeout: section.value(session, "relay_timeout", Wait(default.relay_timeout)).0,
+    };
+    section.finish(session);
+    limits
+}
+
+/// A ratio beyond the type's range means no limit but the others.
+fn inflate_ratio(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// A path as the file gives it, from the file's own directory.
+pub(super) fn resolved(session: &Session<'_>, file: File) -> Option<PathBuf> {
+    file.0.map(|path| session.resolve(&path))
+}

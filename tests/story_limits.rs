@@ -1,0 +1,142 @@
+//! Clients that stall, swell or lie: each is cut or refused by its own limit, and a healthy client beside it is served.
+
+mod stage;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use stage::{SEGMENT_KEY, Stage};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+
+fn track(id: &str) -> String {
+    format!(r#"{{"type":"track","event":"E","userId":"u","messageId":"{id}","writeKey":"{SEGMENT_KEY}"}}"#)
+}
+
+async fn short_stage() -> Stage {
+    Stage::with(|config| {
+        let limits = &mut config.ingress.limits;
+        limits.header_timeout = Duration::from_millis(400);
+        limits.idle_timeout = Duration::from_millis(1_200);
+        limits.body_timeout = Duration::from_millis(600);
+    })
+    .await
+}
+
+/// Writes `bytes`, then reads until the sidecar closes; fails when it does not close within five seconds.
+async fn until_closed(stage: &Stage, bytes: &[u8]) -> (String, Duration) {
+    let mut stream = TcpStream::connect(stage.sidecar().plain_address().unwrap()).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let started = Instant::now();
+    let mut answer = Vec::new();
+    let closed = timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await;
+    assert!(closed.is_ok(), "still open after 5 s; answered so far: {}", String::from_utf8_lossy(&answer));
+    (String::from_utf8_lossy(&answer).into_owned(), started.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_does_not_end_is_cut_long_before_an_idle_connection() {
+    let stage = short_stage().await;
+    let (_, cut_after) = until_closed(&stage, b"POST /v1/track HTTP/1.1\r\nHost: a").await;
+    assert!(cut_after < Duration::from_millis(900), "{cut_after:?}");
+    let (_, idle) = until_closed(&stage, b"").await;
+    assert!(idle > Duration::from_millis(900), "an idle connection may stay: {idle:?}");
+    // The same on a connection that has carried a request already.
+    let whole = format!("GET /-/healthz HTTP/1.1\r\nHost: a\r\n\r\nPOST /v1/tr");
+    let (answer, second) = until_closed(&stage, whole.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(second < Duration::from_millis(1_400), "{second:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_is_answered_and_cut() {
+    let stage = short_stage().await;
+    let (answer, after) = until_closed(&stage, b"POST /v1/track HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{").await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(after >= Duration::from_millis(500), "{after:?}");
+    assert_eq!(stage.post("/v1/track", &track("healthy")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_too_large_is_refused() {
+    let stage = short_stage().await;
+    let line = format!("POST /v1/track HTTP/1.1\r\nHost: a\r\nX-Large: {}\r\n\r\n", "x".repeat(64 << 10));
+    let mut stream = TcpStream::connect(stage.sidecar().plain_address().unwrap()).await.unwrap();
+    // The sidecar may close before all of it is written.
+    let _ = stream.write_all(line.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+    let (answer, _) = until_closed(&stage, format!("POST /v1/track HTTP/1.1\r\nHost: a\r\n{many}\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bomb_is_left_to_segment_and_nothing_of_it_is_kept() {
+    use std::io::Write;
+    let stage = Stage::with_route("both").await;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&vec![b' '; 256 << 20]).unwrap();
+    let bomb = encoder.finish().unwrap();
+    assert!(bomb.len() < 512 << 10);
+    let answer = stage.send(Method::POST, "/v1/batch", &[("content-encoding", "gzip")], Bytes::from(bomb)).await;
+    assert_ne!(answer.status, 200);
+    assert_eq!(stage.sidecar().ledger().iter().map(|(_, ledger)| ledger.planned).sum::<u64>(), 0);
+    assert_eq!(stage.post("/v1/track", &track("healthy")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_the_limit_are_closed_and_the_others_are_served() {
+    let stage = Stage::with(|config| config.ingress.limits.connections_max = 10).await;
+    assert_eq!(stage.post("/v1/track", &track("first")).await.status, 200);
+    let address = stage.sidecar().plain_address().unwrap();
+    let mut held = Vec::new();
+    for _ in 0..9 {
+        held.push(TcpStream::connect(address).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut beyond = TcpStream::connect(address).await.unwrap();
+    let read = timeout(Duration::from_secs(5), beyond.read(&mut [0; 1])).await.unwrap();
+    assert!(matches!(read, Ok(0) | Err(_)), "the eleventh is closed: {read:?}");
+    assert_eq!(stage.post("/v1/track", &track("second")).await.status, 200, "on its kept connection");
+    drop(held);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut again = TcpStream::connect(address).await.unwrap();
+    again.write_all(b"GET /-/healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    again.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_and_expectations_are_normal() {
+    let stage = Stage::with_route("both").await;
+    let body = track("chunked");
+    let (head, tail) = body.split_at(20);
+    let chunked = format!(
+        "POST /v1/track HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{:x}\r\n{head}\r\n{:x}\r\n{tail}\r\n0\r\n\r\n",
+        head.len(),
+        tail.len()
+    );
+    let (answer, _) = until_closed(&stage, chunked.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let body = track("expect");
+    let expecting = format!(
+        "POST /v1/track HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let (answer, _) = until_closed(&stage, expecting.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 100") && answer.contains("HTTP/1.1 200"), "{answer}");
+    let body = track("old");
+    let old = format!("POST /v1/track HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let (answer, _) = until_closed(&stage, old.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    stage.drained().await;
+    assert_eq!(stage::ids(&stage.rudder_events()), ["chunked", "expect", "old"].map(str::to_owned).into());
+}
