@@ -69,6 +69,8 @@ pub(super) struct Runner<L> {
     /// Attempts in a row to write to the quarantine that failed, and when the next one is due.
     quarantine_failures: u32,
     quarantine_due: Option<Instant>,
+    /// Whether the source is configured for this destination; looked up once a round.
+    configured: bool,
     /// What this lane told the process it holds.
     told_bytes: usize,
 }
@@ -90,6 +92,7 @@ impl<L: Leg> Runner<L> {
             pushbacks: 0,
             quarantine_failures: 0,
             quarantine_due: None,
+            configured: false,
             told_bytes: 0,
         }
     }
@@ -100,6 +103,7 @@ impl<L: Leg> Runner<L> {
         loop {
             self.close_ends().await;
             let now = Instant::now();
+            self.configured = self.way.source().is_some();
             let stopping = *self.control.borrow() == Control::Stop;
             if stopping && self.flights.is_empty() && !self.quarantines() {
                 return;
@@ -139,7 +143,8 @@ impl<L: Leg> Runner<L> {
     /// Whether there is room for more.
     fn takes_in(&self) -> bool {
         let (held, others) = (self.leg.held_bytes(), self.way.figures.held_bytes.load(Ordering::Relaxed));
-        self.quarantine_due.is_none()
+        self.configured
+            && self.quarantine_due.is_none()
             && self.ends.quarantined.len() < QUARANTINE_WAITING_MAX
             && self.leg.records() < LANE_RECORDS_MAX
             && (held < LANE_BYTES_MIN || (held < LANE_BYTES_MAX && others < self.bounds.memory_bytes_max))
@@ -150,7 +155,7 @@ impl<L: Leg> Runner<L> {
             self.held = None;
             self.lane.hold_until(None);
         }
-        if self.way.closed_until(now).is_some() || self.way.source().is_none() {
+        if self.way.closed_until(now).is_some() || !self.configured {
             return;
         }
         while self.flights.len() < self.standing.in_flight_max(self.bounds.in_flight_max, now) {
@@ -165,7 +170,7 @@ impl<L: Leg> Runner<L> {
         if self.quarantines() {
             return Some(now);
         }
-        let request = self.leg.due(now).filter(|_| self.flights.len() < self.bounds.in_flight_max && self.way.source().is_some());
+        let request = self.leg.due(now).filter(|_| self.configured && self.flights.len() < self.bounds.in_flight_max);
         let gates = [self.way.closed_until(now), self.standing.probe_at()];
         let request = request.map(|due| gates.into_iter().flatten().fold(due, Instant::max));
         [request.filter(|at| now < *at), self.quarantine_due].into_iter().flatten().min()
@@ -345,7 +350,7 @@ impl<L: Leg> Runner<L> {
         if self.quarantine_due.is_some() {
             return LaneState::QuarantineFull;
         }
-        if self.way.source().is_none() {
+        if !self.configured {
             return LaneState::Unconfigured;
         }
         if let Standing::Parked(parked) = &self.standing {
