@@ -188,6 +188,7 @@ fn the_configuration_is_searched_in_order() {
     let variable = [("SEGUE_CONFIG", "variable.toml")];
     let source = |arguments: &[&str], variables: &[(&str, &str)]| segue_in(directory.path(), arguments, variables).stdout;
     assert!(source(&["check", "--offline"], &[]).contains("here: Segment"));
+    assert!(source(&["check", "--offline"], &[("SEGUE_CONFIG", "")]).contains("here: Segment"));
     assert!(source(&["check", "--offline"], &variable).contains("variable: Segment"));
     assert!(source(&["check", "--offline", "--config", "flag.toml"], &variable).contains("flag: Segment"));
     assert!(source(&["check", "--offline", "flag.toml"], &variable).contains("flag: Segment"));

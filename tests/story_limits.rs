@@ -127,7 +127,10 @@ async fn chunks_and_expectations_are_normal() {
     let (answer, _) = until_closed(&stage, chunked.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let body = track("expect");
-    let expecting = format!("POST /v1/track HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let expecting = format!(
+        "POST /v1/track HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     let (answer, _) = until_closed(&stage, expecting.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 100") && answer.contains("HTTP/1.1 200"), "{answer}");
     let body = track("old");

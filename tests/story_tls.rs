@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use rustls::{ClientConfig, RootCertStore, pki_types::{CertificateDer, ServerName, pem::PemObject}};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
 use segue::{
     tls::{self, Existing, Mode},
     upstream::{self, Call, Fault, Upstream},
@@ -45,7 +48,8 @@ async fn an_app_that_trusts_the_root_is_served_and_one_that_does_not_is_not() {
     let (stage, root) = tls_stage().await;
     let port = stage.sidecar().tls_address().unwrap().port();
     for host in ["localhost", "127.0.0.1"] {
-        let trusting = upstream::Settings { url: format!("https://{host}:{port}"), ca_file: Some(root.clone()), ..upstream::Settings::default() };
+        let trusting =
+            upstream::Settings { url: format!("https://{host}:{port}"), ca_file: Some(root.clone()), ..upstream::Settings::default() };
         assert_eq!(Upstream::new(&trusting).unwrap().send(call(host)).await.unwrap().status, 200, "{host}");
         let stranger = upstream::Settings { ca_file: None, ..trusting };
         assert_eq!(Upstream::new(&stranger).unwrap().send(call("stranger")).await.unwrap_err().fault, Fault::Tls, "{host}");
@@ -72,7 +76,8 @@ async fn every_segment_name_is_served_with_and_without_alpn() {
         }
         // Routing goes by Host, never by SNI: browsers put all hosts of a certificate on one connection.
         let body = track(name);
-        let request = format!("POST /v1/track HTTP/1.1\r\nHost: api.segment.io\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let request =
+            format!("POST /v1/track HTTP/1.1\r\nHost: api.segment.io\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         tls.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         tls.read_to_string(&mut answer).await.unwrap();

@@ -18,7 +18,7 @@ use crate::{
 /// Makes the local CA and says what to do with it.
 pub fn init(manner: &Manner, flags: &CertsInitFlags, talk: &Talk) -> anyhow::Result<Exit> {
     // The configuration cannot be loaded as a whole yet: a TLS listener without certificates is an error of it.
-    let configured = match config::tls_section(manner.config.as_deref(), &Environment::of_process()) {
+    let configured = match config::tls_section(manner.config(), &Environment::of_process()) {
         Ok(settings) => settings,
         Err(problems) => {
             talk.problems(&problems);

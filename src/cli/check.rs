@@ -36,7 +36,7 @@ pub fn check(manner: &Manner, flags: &CheckFlags, matches: &ArgMatches, talk: &T
         return explain(code, talk);
     }
     let environment = Environment::of_process();
-    let path = flags.file.as_deref().or(manner.config.as_deref());
+    let path = flags.file.as_deref().or(manner.config());
     let (problems, loaded) = match config::load(path, &environment, &overrides(manner, matches, &environment)) {
         Ok(loaded) => {
             let here = if flags.offline { Vec::new() } else { config::check_machine(&loaded) };
@@ -88,10 +88,12 @@ fn explain(code: Option<Code>, talk: &Talk) -> anyhow::Result<Exit> {
         (Some(code), Form::Text) => talk.result(&format!("{code}: {}\n\n{}", code.title(), code.explanation()))?,
         (Some(code), Form::Json) => talk.json(&serde_json::json!({ "schema": "segue.codes/v1", "codes": [explained(code)] }))?,
         (None, Form::Text) => {
-            let lines: Vec<String> = Code::ALL.iter().map(|code| format!("{code}  {}", code.title())).collect();
+            let lines: Vec<String> = Code::all().map(|code| format!("{code}  {}", code.title())).collect();
             talk.result(&lines.join("\n"))?;
         }
-        (None, Form::Json) => talk.json(&serde_json::json!({ "schema": "segue.codes/v1", "codes": Code::ALL.map(explained) }))?,
+        (None, Form::Json) => {
+            talk.json(&serde_json::json!({ "schema": "segue.codes/v1", "codes": Code::all().map(explained).collect::<Vec<_>>() }))?;
+        }
     }
     Ok(Exit::Done)
 }

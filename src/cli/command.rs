@@ -1,8 +1,14 @@
 //! The commands and flags. The names of their environment twins follow from theirs, and a test holds that.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 
 use crate::{config::Code, model::Span};
 
@@ -27,8 +33,8 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Manner {
     /// The configuration file; else ./sidecar.toml, else /etc/segue/sidecar.toml.
-    #[arg(short, long, global = true, value_name = "FILE", env = "SEGUE_CONFIG")]
-    pub config: Option<PathBuf>,
+    #[arg(short, long, global = true, value_name = "FILE", env = "SEGUE_CONFIG", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    config: Option<PathBuf>,
     /// Print the result as JSON.
     #[arg(long, global = true, env = "SEGUE_JSON", hide_env = true)]
     pub json: bool,
@@ -41,6 +47,14 @@ pub struct Manner {
     /// Whether to use colour.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "SEGUE_COLOR", hide_env = true)]
     pub color: Colour,
+}
+
+impl Manner {
+    /// The file that the user named; an empty name, as an empty variable gives, is none.
+    #[must_use]
+    pub fn config(&self) -> Option<&Path> {
+        self.config.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
 }
 
 /// When to use colour.

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::Context;
@@ -23,7 +23,7 @@ use crate::{
 /// Loads the configuration; its errors are told, and the error is how the command ends. Warnings are the caller's to tell.
 pub fn load(manner: &Manner, matches: &ArgMatches, talk: &Talk) -> Result<Loaded, Exit> {
     let environment = Environment::of_process();
-    config::load(manner.config.as_deref(), &environment, &overrides(manner, matches, &environment)).map_err(|problems| {
+    config::load(manner.config(), &environment, &overrides(manner, matches, &environment)).map_err(|problems| {
         talk.problems(&problems);
         Exit::Config
     })
@@ -72,8 +72,8 @@ fn log_level(manner: &Manner, environment: &Environment) -> Option<Override> {
 
 /// Writes a first configuration; a file that is there stays as it is.
 pub fn init(manner: &Manner, talk: &Talk) -> anyhow::Result<Exit> {
-    let path = manner.config.clone().unwrap_or_else(|| PathBuf::from("sidecar.toml"));
-    match write_new(&path) {
+    let path = manner.config().unwrap_or(Path::new("sidecar.toml"));
+    match write_new(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             anyhow::bail!("{} exists and was left as it is; remove it first, or name another file with --config", path.display());

@@ -40,7 +40,7 @@ pub fn health(manner: &Manner, flags: &HealthFlags, talk: &Talk) -> anyhow::Resu
 
 /// The configured listener; the default one when the configuration cannot be read, as a probe must not depend on the keys.
 fn configured(manner: &Manner) -> Option<SocketAddr> {
-    match config::load(manner.config.as_deref(), &Environment::of_process(), &[]) {
+    match config::load(manner.config(), &Environment::of_process(), &[]) {
         Ok(loaded) => loaded.config.telemetry.metrics,
         Err(_) => config::Config::default().telemetry.metrics,
     }

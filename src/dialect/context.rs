@@ -16,7 +16,7 @@ use crate::model::{
 
 /// A batch-level `context` or `integrations` above this many bytes is not folded in: with it no event would fit Segment's
 /// 32 KB, and one body of a few megabytes could ask for gigabytes of copies.
-pub(super) const FOLDED_BYTES_MAX: usize = 32 * 1024;
+const FOLDED_BYTES_MAX: usize = 32 * 1024;
 
 /// The two contexts of an event.
 struct Contexts<'a> {
@@ -28,7 +28,7 @@ struct Contexts<'a> {
 pub(super) fn settle<'a>(draft: &mut Draft<'a>, facts: &Facts<'a>, settings: Settings, kind: Option<EventKind>) {
     let stated = draft.some(Field::Context);
     let is_foreign = stated.is_some_and(|context| context.kind() != Kind::Object);
-    let shared = foldable(facts.frame.context).filter(|_| !is_foreign);
+    let shared = foldable(draft, facts.frame.context).filter(|_| !is_foreign);
     let contexts = Contexts { own: stated.map(Object::of), shared };
     settle_channel(draft, facts.endpoint, &contexts);
     if is_foreign {
@@ -44,8 +44,13 @@ pub(super) fn settle<'a>(draft: &mut Draft<'a>, facts: &Facts<'a>, settings: Set
 }
 
 /// The members of a batch-level object that is worth folding in, and small enough.
-pub(super) fn foldable(shared: Option<Raw<'_>>) -> Option<Object<'_>> {
-    shared.filter(|raw| raw.text().len() <= FOLDED_BYTES_MAX).map(Object::of).filter(|object| !object.is_empty())
+pub(super) fn foldable<'a>(draft: &mut Draft<'_>, shared: Option<Raw<'a>>) -> Option<Object<'a>> {
+    let shared = shared?;
+    if shared.text().len() > FOLDED_BYTES_MAX {
+        draft.noticed.insert(Rule::FOLD);
+        return None;
+    }
+    Some(Object::of(shared)).filter(|object| !object.is_empty())
 }
 
 impl<'a> Contexts<'a> {

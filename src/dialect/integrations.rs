@@ -53,7 +53,7 @@ pub(super) fn settle<'a>(draft: &mut Draft<'a>, facts: &Facts<'a>) {
         return;
     }
     let own = stated.filter(|raw| raw.kind() == Kind::Object).map(Object::of);
-    let shared = foldable(facts.frame.integrations);
+    let shared = foldable(draft, facts.frame.integrations);
     let members = folded(own.as_ref(), shared.as_ref());
     if members.len() > ENTRIES_MAX {
         draft.noticed.insert(Rule::INTEGRATIONS);

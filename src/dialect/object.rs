@@ -60,14 +60,14 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Keeps the last member of each name. Two names can only be equal when they set the same bit, so that most objects are
-/// done after one look at each name.
+/// Keeps the last member of each name. Two names can only be equal when they set the same bit or are spelled with escapes,
+/// so that most objects are done after one look at each name.
 fn drop_repeats(members: &mut Vec<(Key<'_>, Raw<'_>)>) {
     let mut seen = 0_u64;
     let mut suspect = false;
     for (key, _) in &*members {
         let bit = 1 << name_hash(*key);
-        suspect |= seen & bit != 0;
+        suspect |= seen & bit != 0 || key.text().contains('\\');
         seen |= bit;
     }
     if !suspect {
@@ -84,7 +84,7 @@ fn drop_repeats(members: &mut Vec<(Key<'_>, Raw<'_>)>) {
     }
 }
 
-/// 0 to 63, the same for equal names; an escaped name may equal any other, so all of those share their bit with `0`.
+/// 0 to 63, the same for names that are spelled the same.
 fn name_hash(key: Key<'_>) -> u32 {
     let inner = &key.text().as_bytes()[1..key.text().len() - 1];
     let (first, last) = (inner.first().copied().unwrap_or(0), inner.last().copied().unwrap_or(0));
@@ -194,6 +194,7 @@ mod tests {
     fn of_repeats_the_last_is_kept() {
         let object = names(r#"{"a":1,"b":2,"\u0061":3,"c":4,"b":null}"#);
         assert_eq!(object, [("a".into(), "3".into()), ("c".into(), "4".into()), ("b".into(), "null".into())]);
+        assert_eq!(names(r#"{"a":1,"\u0061":3}"#), [("a".into(), "3".into())], "an escape is another spelling");
     }
 
     #[test]

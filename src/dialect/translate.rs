@@ -36,8 +36,9 @@ pub struct Translation {
     pub json: Vec<u8>,
     /// The rules that changed it.
     pub rules: Rules,
-    /// The rules that found something which they leave as it is: an overlong messageId (T7), more than 32 KB (T10), ids
-    /// that are no strings (T22).
+    /// The rules that found something which they leave as it is: a batch-level member too large to fold in (T4), an overlong
+    /// messageId (T7), an event over 32 KB (T10), an IPv6 address left out (T14), integrations without end (T15), ids that
+    /// are no strings (T22).
     pub noticed: Rules,
 }
 

@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     model::{EventKind, SourceId},
+    protocol::Discard,
     telemetry::Sheet,
 };
 
@@ -34,10 +35,23 @@ impl Count {
 pub struct SourceCounts {
     /// Events accepted, by kind in the order of [`EventKind::ALL`]; the last one: of no known kind.
     pub received: [Count; 7],
+    /// Events that Segment will drop after its 200, by reason in the order of [`Discard::ALL`]; they are sent all the same.
+    pub predicted: [Count; Discard::ALL.len()],
     /// Events that were relayed live instead of journalled for Segment: oversize bodies, `OAuth`, a journal that cannot write.
     pub relayed: Count,
     /// RudderStack events that were given up because the journal could not write while Segment was served live.
     pub unjournalled: Count,
+}
+
+impl SourceCounts {
+    /// Counts what Segment will drop.
+    pub(super) fn predict(&self, discards: &[Discard]) {
+        for discard in discards {
+            if let Some(index) = Discard::ALL.iter().position(|known| known == discard) {
+                self.predicted[index].add(1);
+            }
+        }
+    }
 }
 
 /// All counts of the ingress.
@@ -89,6 +103,10 @@ impl Counters {
                     &[("source", id.as_str()), ("type", kind)],
                     count.value(),
                 );
+            }
+            for (discard, count) in Discard::ALL.iter().zip(&counts.predicted).filter(|(_, count)| count.value() > 0) {
+                let labels = [("source", id.as_str()), ("code", discard.code())];
+                sheet.counter("segue_predicted_discards", "Events that Segment will drop after its 200", &labels, count.value());
             }
             let source = [("source", id.as_str())];
             sheet.counter("segue_events_relayed", "Events relayed live to Segment, not journalled for it", &source, counts.relayed.value());

@@ -3,7 +3,8 @@
 //! An edit is a splice at the place where it belongs: nothing is parsed into values and printed again, and all bytes
 //! around an edit are the client's. Most bodies need none, which one scan tells.
 //!
-//! A pixel is no body to edit: its copy is a GET of the path and query that the envelope keeps, as they came.
+//! A pixel's body is the event in its query: when an edit changes it, it goes back into a query (`pixel_path`); when none does,
+//! the copy is a GET of the path and query that the envelope keeps, as they came.
 
 mod edit;
 mod scan;
@@ -15,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytes::Bytes;
 
 use self::edit::{Body, Late};
-use crate::model::{Encoding, Endpoint, Envelope, ReadError, Reading, Selection, WallTime};
+use crate::model::{Encoding, Envelope, ReadError, Reading, Selection, WallTime};
 
 /// Delivery that comes no later than this after arrival moves no event far enough to be put right, in milliseconds.
 const LATE_MS_MIN: i64 = 1_000;
@@ -23,8 +24,8 @@ const LATE_MS_MIN: i64 = 1_000;
 /// What goes to Segment for one envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentCopy {
-    /// The request's body: the envelope's own [`Bytes`] when nothing was edited. For a pixel it is no part of the request,
-    /// which is a GET of [`Envelope::path`]. Empty when no event of the envelope goes to Segment: then there is nothing to send.
+    /// The request's body: the envelope's own [`Bytes`] when nothing was edited. A pixel's goes
+    /// into the query of a GET. Empty when no event of the envelope goes to Segment: then there is nothing to send.
     pub body: Bytes,
     /// How `body` is encoded: as the client did, and plain after an edit.
     pub encoding: Encoding,
@@ -81,9 +82,6 @@ pub fn segment_copy(envelope: &Envelope, inflated: &[u8], now: WallTime) -> Resu
 /// Whether an edit may be needed; `false` is certain, and costs one scan of the body at most.
 #[must_use]
 pub fn needs_edit(envelope: &Envelope, inflated: &[u8], now: WallTime) -> bool {
-    if matches!(envelope.endpoint, Endpoint::Pixel(_)) {
-        return false;
-    }
     let is_whole = envelope.plan.events.segment == Selection::All;
     let may_need_ip = client_ip(envelope).is_some() && (envelope.endpoint.is_client_side() || scan::mentions_direct(inflated));
     !is_whole || late(envelope, now).is_some() || may_need_ip || !scan::has_message_ids(envelope.endpoint, inflated)
@@ -95,7 +93,8 @@ fn late(envelope: &Envelope, now: WallTime) -> Option<Late> {
     (by_ms > LATE_MS_MIN).then_some(Late { by_ms, received_at: envelope.received_at, now })
 }
 
-/// The address for Segment, which collects no IPv6 (protocol.md 1.10).
+/// The address for Segment, which collects no IPv6 (protocol.md 1.10): an event of an IPv6 client is left as it is, and gets
+/// whatever address segue has on its way out.
 fn client_ip(envelope: &Envelope) -> Option<Ipv4Addr> {
     match envelope.client_ip?.to_canonical() {
         IpAddr::V4(ip) => Some(ip),

@@ -135,7 +135,8 @@ mod tests {
     #[test]
     fn buckets_are_fixed_for_ever() {
         // A change of these numbers would move people between destinations at an upgrade.
-        let buckets = ["a", "person-1", "\u{e9}", "0b9e7a52-6f1c-4c0e-9a55-0d4f3f1f8a11"].map(|id| Person::of(Some(id), None, "m").bucket().index());
+        let buckets =
+            ["a", "person-1", "\u{e9}", "0b9e7a52-6f1c-4c0e-9a55-0d4f3f1f8a11"].map(|id| Person::of(Some(id), None, "m").bucket().index());
         assert_eq!(buckets, [1667, 1402, 7266, 7622]);
     }
 

@@ -56,7 +56,7 @@ pub struct Made {
     pub subject: String,
     /// SHA-256 of the root, in hex with colons, as browsers and `openssl x509 -fingerprint -sha256` show it.
     pub fingerprint: String,
-    /// The names that the CA may serve, besides localhost, 127.0.0.1 and ::1.
+    /// The names that the CA may serve, besides localhost, `127.0.0.1` and `::1`.
     pub names: Vec<String>,
     /// When it ends.
     pub expires_at: WallTime,

@@ -31,14 +31,20 @@ pub(super) struct Body<'a> {
     client_ip: Option<Ipv4Addr>,
     splices: Vec<(Range<usize>, String)>,
     edits: Edits,
-    /// Whether the batch's own context is to get the IP, for the events that have no context.
-    shared_ip: Shared,
+    /// The last event that is kept.
+    last_kept: Option<usize>,
+    /// The batch's own context, read once.
+    shared: Option<Context<'a>>,
+    /// How many events without a context get the IP by the batch's.
+    located_by_shared: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shared {
-    AsSent,
-    WithIp,
+/// The members of a context that edits look at; None for what is absent or null.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    raw: Raw<'a>,
+    ip: Option<Raw<'a>>,
+    direct: Option<Raw<'a>>,
 }
 
 /// The members of one event that edits look at; of repeats the last.
@@ -69,7 +75,9 @@ impl<'a> Body<'a> {
             client_ip,
             splices: Vec::new(),
             edits: Edits::default(),
-            shared_ip: Shared::AsSent,
+            last_kept: (0..reading.items.len()).rev().find(|index| envelope.plan.events.segment.contains(*index)),
+            shared: reading.frame.context.filter(|context| context.kind() == Kind::Object).map(Context::of),
+            located_by_shared: 0,
         }
     }
 
@@ -86,11 +94,12 @@ impl<'a> Body<'a> {
         if self.is_single() {
             return;
         }
-        if let (Some(late), Some((sent_at, time))) = (self.late, reading.frame.sent_at.and_then(read)) {
+        let late = self.late.filter(|_| self.edits.late_sent_at > 0);
+        if let (Some(late), Some((sent_at, time))) = (late, reading.frame.sent_at.and_then(read)) {
             self.replace(sent_at, quoted(time.plus_millis(late.by_ms)));
         }
-        if let (Shared::WithIp, Some(ip), Some(context)) = (self.shared_ip, self.client_ip, reading.frame.context) {
-            self.put_ip(context, ip);
+        if let (1.., Some(ip), Some(shared)) = (self.located_by_shared, self.client_ip, self.shared) {
+            self.put_ip(shared.raw, ip);
         }
     }
 
@@ -139,7 +148,7 @@ impl<'a> Body<'a> {
         self.edits.cut += 1;
         let items = &self.reading.items;
         let own = self.range(items[index]);
-        let is_last_run = (index + 1..items.len()).all(|later| !self.is_kept(later));
+        let is_last_run = self.last_kept.is_none_or(|last| last < index);
         let range = match (is_last_run, index.checked_sub(1), items.get(index + 1)) {
             (false, _, Some(next)) => own.start..self.range(*next).start,
             (true, Some(before), _) => self.range(items[before]).end..own.end,
@@ -179,20 +188,16 @@ impl<'a> Body<'a> {
     /// the batch's gets the IP.
     fn locate(&mut self, event: &Event<'a>, tail: &mut Tail) {
         let Some(ip) = self.client_ip else { return };
-        let own = event.context.filter(|context| !context.is_null());
-        let shared = self.reading.frame.context.filter(|context| context.kind() == Kind::Object);
-        let find = |name: &str| {
-            let within = |context: Option<Raw<'a>>| context.and_then(|context| context.get(name)).filter(|value| !value.is_null());
-            within(own).or_else(|| within(shared))
-        };
-        let is_taken = self.envelope.endpoint.is_client_side() || find("direct").is_some_and(|direct| direct.text() == "true");
-        if !is_taken || find("ip").is_some() {
+        let own = event.context.filter(|context| !context.is_null()).map(Context::of);
+        let find = |member: fn(&Context<'a>) -> Option<Raw<'a>>| own.as_ref().and_then(member).or(self.shared.as_ref().and_then(member));
+        let is_asked_for = find(|context| context.direct).is_some_and(|direct| direct.text() == "true");
+        if find(|context| context.ip).is_some() || !(self.envelope.endpoint.is_client_side() || is_asked_for) {
             return;
         }
-        match (own, shared) {
-            (Some(own), _) if own.kind() == Kind::Object => self.put_ip(own, ip),
+        match (own, self.shared) {
+            (Some(own), _) if own.raw.kind() == Kind::Object => self.put_ip(own.raw, ip),
             (Some(_), _) => return,
-            (None, Some(_)) => self.shared_ip = Shared::WithIp,
+            (None, Some(_)) => self.located_by_shared += 1,
             (None, None) => self.put(event.context, "context", format!("{{\"ip\":\"{ip}\"}}"), tail),
         }
         self.edits.client_ip += 1;
@@ -236,6 +241,21 @@ impl<'a> Body<'a> {
         if !tail.text.is_empty() {
             self.splices.push((tail.at..tail.at, tail.text));
         }
+    }
+}
+
+impl<'a> Context<'a> {
+    fn of(raw: Raw<'a>) -> Self {
+        let mut context = Self { raw, ip: None, direct: None };
+        for (key, value) in raw.members() {
+            let stated = Some(value).filter(|value| !value.is_null());
+            match key.name().as_ref() {
+                "ip" => context.ip = stated,
+                "direct" => context.direct = stated,
+                _ => {}
+            }
+        }
+        context
     }
 }
 
