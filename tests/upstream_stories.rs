@@ -238,6 +238,28 @@ async fn connections_kept_idle_are_few() {
     }
 }
 
+/// Time is stopped between the calls only, as a stopped clock jumps to the next deadline while a socket is waited for.
+async fn let_pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_connection_is_not_used_beyond_its_age_nor_after_a_long_rest() {
+    let authority = Authority::new();
+    let server = Server::start(authority.server(|_| {}), |_| Reply::Say(ok("ok"))).await;
+    let upstream = upstream(&server, &authority);
+    for connections in [1, 1, 1, 1, 1, 1, 1, 1, 2, 2] {
+        upstream.send(call("{}")).await.unwrap();
+        assert_eq!(server.accepted(), connections);
+        let_pass(Duration::from_secs(40)).await;
+    }
+    let_pass(Duration::from_secs(20)).await;
+    upstream.send(call("{}")).await.unwrap();
+    assert_eq!(server.accepted(), 3);
+}
+
 async fn all_at_once(upstream: &Upstream, count: usize) {
     let send = || {
         let upstream = upstream.clone();
