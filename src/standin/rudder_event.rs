@@ -7,7 +7,7 @@ use crate::model::{
     json::{Kind, Raw, parse},
 };
 
-use super::{Times, Verdict, book::Judged, exchange::Detail, identity, moment, object::Object, rudderstack::Refusal};
+use super::{Times, Verdict, book::Judged, exchange::Detail, identity, moment, object::Object, rudder_answer::Refusal};
 
 /// What all events of a request share.
 #[derive(Debug, Clone)]
