@@ -297,7 +297,7 @@ async fn a_timestamp_is_used_as_it_is() {
         RudderStandin::start(Options { keys: vec![Key::enabled(KEY)], clock: clock.clone(), ..Options::default() }).await.unwrap();
     clock.advance_ms(WallTime::parse("2026-01-02T00:00:00Z").unwrap().millis_since(clock.now()));
     let table = [
-        (r#"{"userId":"u","timestamp":"2025-12-31T22:00:00+01:00","sentAt":"2026-01-01T00:00:00Z"}"#, "2025-12-31T21:00:00.000Z"),
+        (r#"{"userId":"u","timestamp":"2025-12-31T22:00:00+01:00","sentAt":"2026-01-01T00:00:00Z"}"#, "2025-12-31T22:00:00.000+01:00"),
         (r#"{"userId":"u","timestamp":"1767225600000"}"#, "2026-01-01T00:00:00.000Z"),
     ];
     for (body, want) in table {
