@@ -1,7 +1,5 @@
 //! Raw HTTP over a socket, so that what is compared is what was on the wire.
 
-#![expect(dead_code, reason = "each test file that includes it uses its own part")]
-
 use std::{io::Write, net::SocketAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
