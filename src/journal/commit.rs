@@ -163,6 +163,8 @@ impl Committer {
                     return Ok(written);
                 }
                 Err(NoRoom::Full) => {
+                    // Part of the group may be in the volume: nothing is ever written over it.
+                    self.abandon();
                     self.shared.set_health(Health::Full, "the quota or the disk is used up");
                     return Err(Failure::Full);
                 }

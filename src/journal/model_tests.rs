@@ -361,7 +361,7 @@ impl World {
         while let Some(entry) = step(lane) {
             let number = self.check_entry(id, &entry)?;
             if last.is_some_and(|(position, before)| entry.position <= position || number <= before) {
-                return Err(format!("{id}: {number} at {} is out of order", entry.position));
+                return Err(format!("{id}: {number} at {} is out of order after {last:?}", entry.position));
             }
             last = Some((entry.position, number));
             drained.push((number, entry.planned));
