@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     io,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
@@ -26,8 +26,6 @@ const GROUP_BYTES_MAX: u64 = 4 << 20;
 const GROUP_RECORDS_MAX: usize = 4096;
 /// On how many volumes a group is tried before the journal is broken.
 const ATTEMPTS_MAX: u32 = 3;
-/// How long a broken journal refuses before it tries the disk again.
-const BROKEN_PAUSE: Duration = Duration::from_secs(2);
 /// What one record in memory costs besides its payload.
 const KEPT_OVERHEAD_BYTES: usize = 128;
 
@@ -38,7 +36,6 @@ pub(super) struct Committer {
     writer: Option<Writer>,
     buffer: Vec<u8>,
     broken_until: Option<Instant>,
-    broken_pause: Duration,
     /// Records in memory, oldest first, over all sources.
     in_memory: VecDeque<(Arc<Shelf>, u64)>,
 }
@@ -79,9 +76,8 @@ enum Failure {
 }
 
 impl Committer {
-    pub(super) fn new(shared: Arc<Shared>, broken_pause: Option<Duration>) -> Self {
-        let broken_pause = broken_pause.unwrap_or(BROKEN_PAUSE);
-        Self { shared, writer: None, buffer: Vec::new(), broken_until: None, broken_pause, in_memory: VecDeque::new() }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, writer: None, buffer: Vec::new(), broken_until: None, in_memory: VecDeque::new() }
     }
 
     /// Writes everything that is queued, until the queue is closed and empty.
@@ -167,6 +163,8 @@ impl Committer {
                     return Ok(written);
                 }
                 Err(NoRoom::Full) => {
+                    // Part of the group may be in the volume: nothing is ever written over it.
+                    self.abandon();
                     self.shared.set_health(Health::Full, "the quota or the disk is used up");
                     return Err(Failure::Full);
                 }
@@ -178,7 +176,7 @@ impl Committer {
                 }
             }
         }
-        self.broken_until = Some(Instant::now() + self.broken_pause);
+        self.broken_until = Some(Instant::now() + self.shared.tuning.broken_pause);
         self.shared.set_health(Health::Broken, &reason);
         Err(Failure::Broken(reason))
     }
@@ -196,7 +194,7 @@ impl Committer {
         let written = encode(&self.shared, writer, records, &mut self.buffer);
         writer.file.write_at(&self.buffer, writer.offset).map_err(NoRoom::of)?;
         #[cfg(test)]
-        if self.shared.sabotage == super::sabotage::Sabotage::AckBeforeSync {
+        if self.shared.tuning.sabotage == super::sabotage::Sabotage::AckBeforeSync {
             let _ = writer.file.sync_data();
             writer.offset = written.end;
             writer.groups += 1;
@@ -346,7 +344,7 @@ fn sync(shared: &Shared, file: &dyn DiskFile) -> io::Result<()> {
     let result = file.sync_data();
     #[cfg(test)]
     let result = match result {
-        Err(_) if shared.sabotage == super::sabotage::Sabotage::SyncRetried => file.sync_data(),
+        Err(_) if shared.tuning.sabotage == super::sabotage::Sabotage::SyncRetried => file.sync_data(),
         other => other,
     };
     if let Some(observer) = shared.sync_observer.get() {

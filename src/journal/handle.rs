@@ -17,7 +17,7 @@ use super::{
     quarantine::Quarantine,
     recovery::{Recovered, recover},
     saver::Saver,
-    shared::{Pending, QUEUE_KIB_MAX, Shared, SyncObserver},
+    shared::{Pending, QUEUE_KIB_MAX, Shared, SyncObserver, Tuning},
     shelf::lock,
 };
 use crate::model::{Destination, Revision, WallTime};
@@ -56,18 +56,12 @@ impl Journal {
     /// # Errors
     /// When the format is newer than this segue, the settings contradict each other, or the disk refuses.
     pub fn open(disk: Arc<dyn Disk>, settings: &Settings) -> Result<Opened, OpenError> {
-        let recovered = recover(
-            disk,
-            settings,
-            #[cfg(test)]
-            super::sabotage::Sabotage::None,
-        )?;
-        let Recovered { shared, cursor, report } = recovered;
+        let Recovered { shared, cursor, report } = recover(disk, settings, Tuning::default())?;
         let mut saver = Saver::new(Arc::clone(&shared), cursor);
         if let Err(error) = saver.step() {
             tracing::error!(%error, "cursors cannot be saved yet");
         }
-        let committer = Committer::new(Arc::clone(&shared), None);
+        let committer = Committer::new(Arc::clone(&shared));
         let keeping = Arc::clone(&shared);
         let commit = spawn("journal-commit", move || committer.run())?;
         let others = vec![spawn("journal-cursor", move || saver.run())?, spawn("journal-keeper", move || keeper::run(&keeping))?];
@@ -229,7 +223,7 @@ fn usage(shared: &Shared) -> Usage {
     let newest = log.end().volume;
     let pinned = log.volumes.iter().filter(|(id, volume)| volume.passed_at.is_none() && **id != newest);
     Usage {
-        bytes: log.bytes(),
+        bytes: log.volume_bytes() + log.other_bytes,
         capacity: shared.settings.size_max.0,
         pinned_bytes: pinned.map(|(_, volume)| volume.size).sum(),
         volumes: log.volumes.len() as u64,

@@ -10,7 +10,7 @@ use std::{
 use tokio::task::JoinHandle;
 
 use super::{
-    Entry, Position, QuarantineError, Quarantined, Tally, UNSAVED_COMPLETIONS_MAX,
+    Entry, Position, QuarantineError, Quarantined, Tally,
     commit::forget_memory,
     lane_state::Handed,
     reader::{Item, read_on},
@@ -60,7 +60,7 @@ impl Lane {
     }
 
     /// The next record of this lane, in journal order, from the restored cursor; waits when there is none, and when
-    /// [`UNSAVED_COMPLETIONS_MAX`] completions are not durable yet. May be dropped at any await without losing a record.
+    /// [`UNSAVED_COMPLETIONS_MAX`](super::UNSAVED_COMPLETIONS_MAX) completions are not durable yet. May be dropped at any await without losing a record.
     /// Waits for ever once the journal is closed.
     pub async fn next(&mut self) -> Entry {
         loop {
@@ -96,7 +96,7 @@ impl Lane {
     /// Moves on as far as memory goes.
     pub(super) fn step(&mut self) -> Next {
         let core = self.shelf.lanes.of(self.destination);
-        if core.unsaved_events.load(Ordering::Acquire) >= UNSAVED_COMPLETIONS_MAX
+        if core.unsaved_events.load(Ordering::Acquire) >= self.shared.tuning.unsaved_events_max
             && !self.shared.counts.unsaved_allowed.load(Ordering::Acquire)
         {
             self.shared.saver.ring_urgently();
@@ -181,7 +181,7 @@ impl Lane {
         // Under the lock, so that a save that sees these completions also sees this count.
         let unsaved = core.unsaved_events.fetch_add(events, Ordering::AcqRel) + events;
         drop(state);
-        if unsaved >= UNSAVED_COMPLETIONS_MAX / 2 {
+        if unsaved >= self.shared.tuning.unsaved_events_max / 2 {
             self.shared.saver.ring_urgently();
         } else if events > 0 {
             self.shared.saver.ring();

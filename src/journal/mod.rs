@@ -10,6 +10,10 @@ mod handle;
 mod keeper;
 mod lane;
 mod lane_state;
+#[cfg(test)]
+mod model_disk;
+#[cfg(test)]
+mod model_tests;
 mod names;
 mod quarantine;
 mod reader;

@@ -20,7 +20,7 @@ use super::{
     quarantine::Quarantine,
     saver::{self, FileRead, Found},
     scan::{Body, Piece, Scanner, Then, Wants},
-    shared::{Alarm, Counts, Log, Queue, Shared, Status, Volume},
+    shared::{Alarm, Counts, Log, Queue, Shared, Status, Tuning, Volume},
     shelf::lock,
     words::{CursorOrigin, Health, LaneId, Position, RecoveryReport},
 };
@@ -62,18 +62,14 @@ struct Head {
 type Sums = BTreeMap<SourceId, PerDestination<u64>>;
 
 /// Opens what is there.
-pub(super) fn recover(
-    disk: Arc<dyn Disk>,
-    settings: &Settings,
-    #[cfg(test)] sabotage: super::sabotage::Sabotage,
-) -> Result<Recovered, OpenError> {
+pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) -> Result<Recovered, OpenError> {
     check(settings)?;
     let listing = list(disk.as_ref())?;
     let (epoch, is_fresh) = identity(disk.as_ref(), &listing)?;
     let seal_of = |id| {
         let seal = Seal::new(FileKind::Volume, epoch, id);
         #[cfg(test)]
-        let seal = seal.sabotaged(sabotage);
+        let seal = seal.sabotaged(tuning.sabotage);
         seal
     };
     let mut report = RecoveryReport { foreign: listing.foreign.clone(), ..RecoveryReport::default() };
@@ -119,8 +115,7 @@ pub(super) fn recover(
         keeper: Alarm::default(),
         preparing: Mutex::new(()),
         sync_observer: OnceLock::new(),
-        #[cfg(test)]
-        sabotage,
+        tuning,
     });
     fill_log(&shared, &heads, planned);
     report.volumes = heads.len();

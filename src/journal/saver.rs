@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Disk, DiskFile, UNSAVED_COMPLETIONS_MAX,
+    Disk, DiskFile,
     bytes::Fields,
     cursor::{Saved, Snapshot, snapshot},
     format::{Epoch, FILE_HEADER_BYTES, FileHeader, FileKind, Seal},
@@ -26,9 +26,9 @@ const FAILED_PAUSE: Duration = Duration::from_millis(500);
 /// After so many failed saves in a row lanes no longer wait for saves.
 const FAILURES_MAX: u32 = 3;
 /// The size of a slot at first.
-const SLOT_BYTES_MIN: u64 = 32 << 10;
+const SLOT_BYTES_MIN: u64 = 4096;
 /// Where the first slot begins.
-const SLOTS_START: u64 = 4096;
+const SLOTS_START: u64 = 512;
 /// Checksum, length, number.
 const SLOT_HEADER_BYTES: usize = 16;
 
@@ -135,7 +135,7 @@ impl Saver {
             let unsaved = state.completed_events - completed_events;
             let before = core.unsaved_events.swap(unsaved, Ordering::AcqRel);
             drop(state);
-            if before >= UNSAVED_COMPLETIONS_MAX {
+            if before >= self.shared.tuning.unsaved_events_max {
                 core.bell.notify_one();
             }
         }

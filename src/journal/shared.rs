@@ -43,9 +43,33 @@ pub(super) struct Shared {
     /// One at a time makes room for a new volume.
     pub preparing: Mutex<()>,
     pub sync_observer: OnceLock<SyncObserver>,
+    pub tuning: Tuning,
+}
+
+/// What only tests turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    /// How many completed events of a lane may be not durable.
+    pub unsaved_events_max: u64,
+    /// How long a broken journal refuses before it tries the disk again.
+    pub broken_pause: Duration,
     #[cfg(test)]
     pub sabotage: super::sabotage::Sabotage,
 }
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            unsaved_events_max: super::UNSAVED_COMPLETIONS_MAX,
+            broken_pause: BROKEN_PAUSE,
+            #[cfg(test)]
+            sabotage: super::sabotage::Sabotage::None,
+        }
+    }
+}
+
+/// How long a broken journal refuses before it tries the disk again.
+const BROKEN_PAUSE: Duration = Duration::from_secs(2);
 
 /// Who hears how long syncs take.
 pub(super) struct SyncObserver(pub Box<dyn Fn(Duration) + Send + Sync>);
@@ -133,9 +157,9 @@ impl Log {
         self.volumes.last_key_value().map_or(Position::default(), |(id, volume)| Position { volume: *id, offset: volume.limit })
     }
 
-    /// Bytes on disk.
-    pub(super) fn bytes(&self) -> u64 {
-        self.volumes.values().map(|volume| volume.size).sum::<u64>() + self.spare.as_ref().map_or(0, |spare| spare.size) + self.other_bytes
+    /// Bytes of volumes on disk, the one in waiting included.
+    pub(super) fn volume_bytes(&self) -> u64 {
+        self.volumes.values().map(|volume| volume.size).sum::<u64>() + self.spare.as_ref().map_or(0, |spare| spare.size)
     }
 
     pub(super) fn planned_of(&self, ordinal: usize) -> PerDestination<u64> {
@@ -163,7 +187,7 @@ impl Shared {
     pub(super) fn seal(&self, kind: FileKind, id: u64) -> Seal {
         let seal = Seal::new(kind, self.epoch, id);
         #[cfg(test)]
-        let seal = seal.sabotaged(self.sabotage);
+        let seal = seal.sabotaged(self.tuning.sabotage);
         seal
     }
 
