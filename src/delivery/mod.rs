@@ -14,6 +14,8 @@ mod errand;
 mod figures;
 mod gate;
 mod leg;
+#[cfg(test)]
+mod leg_tests;
 mod office;
 mod order;
 mod packer;
