@@ -1,6 +1,7 @@
 //! Stories of delivery: a journal on a real disk, both vendors played, and what goes wrong between them.
 
 #![expect(missing_docs, reason = "a test is named by what it says")]
+#![expect(clippy::unwrap_used, reason = "a stage that cannot be set up fails its story")]
 
 use std::{
     collections::HashMap,
@@ -18,8 +19,8 @@ use segue::{
     delivery::{Batch, Delivery, LaneState, LaneStatus, Pace, ParkReason, Settings, Upstreams},
     journal::{self, Journal, LaneId, Ledger, Quarantined, RealDisk, Record},
     model::{
-        BasicAuth, Destination, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, PerDestination, Plan, RateLimit, Revision, Secret,
-        Selection, SourceId,
+        BasicAuth, ByteSize, Destination, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, PerDestination, Plan, RateLimit, Revision,
+        Secret, Selection, SourceId,
     },
     routing::{Region, Route, Source, Sources, Stage},
     standin::{Fault, Key, Options, RudderStandin, Rule, SegmentStandin, Standin, TakenEvent},
@@ -387,7 +388,10 @@ async fn too_large_is_split_and_a_single_event_too_large_is_kept() {
 async fn a_wait_that_was_asked_for_is_kept_across_a_restart() {
     let mut theatre = Theatre::open(settings()).await;
     theatre.segment.faults().add(Rule::next(1, Fault::status_retry_after(429, "3")));
-    theatre.send_singles(5, 1).await;
+    let happened = theatre.clock.now();
+    let body = format!(r#"{{"event":"Late","userId":"u1","messageId":"late","timestamp":"{happened}","sentAt":"{happened}"}}"#);
+    theatre.send_body(Endpoint::Single(EventKind::Track), "/v1/track", body.into(), Encoding::Identity, 1).await;
+    theatre.send_singles(4, 1).await;
     let held = until("the lane is held", || match theatre.lane(Destination::Segment).state {
         LaneState::Held { until } => Some(until),
         _ => None,
@@ -396,6 +400,9 @@ async fn a_wait_that_was_asked_for_is_kept_across_a_restart() {
     assert_eq!(theatre.settled(Destination::RudderStack).await.delivered, 5, "the other leg does not wait");
     theatre.restart().await;
     assert_eq!(theatre.settled(Destination::Segment).await.delivered, 5);
+    let late = theatre.segment.taken().events.into_iter().find(|event| &*event.message_id == "late").unwrap();
+    let shift_ms = late.times.unwrap().timestamp.millis_since(happened);
+    assert!((0..500).contains(&shift_ms), "the wait moved the event by {shift_ms} ms");
     let requests = theatre.segment.taken().requests;
     let pause_ms = requests[1].at.millis_since(requests[0].at);
     assert!((2_990..4_500).contains(&pause_ms), "{pause_ms} ms between the 429 and the next request");
@@ -490,12 +497,16 @@ async fn a_stop_waits_no_longer_than_told_and_the_next_start_delivers_the_rest()
 async fn a_backlog_goes_in_full_batches_and_little_memory() {
     let mut settings = settings();
     settings.batch = Batch { events_max: 100, ..Batch::default() };
+    settings.memory_max = ByteSize(1 << 20);
     let mut theatre = Theatre::open(settings).await;
     theatre.rudder.pause().await;
     for n in 0..200 {
         let events: Vec<_> = (0..50).map(|k| track(&format!("p{k}"), &format!("m{n}-{k}"), "Fine")).collect();
         theatre.send(&events).await;
     }
+    theatre.settled(Destination::Segment).await;
+    let memory_bytes = theatre.lane(Destination::RudderStack).memory_bytes;
+    assert!((256 << 10..1_100 << 10).contains(&memory_bytes), "{memory_bytes} bytes in memory");
     theatre.rudder.resume().await.unwrap();
     assert_eq!(theatre.settled(Destination::RudderStack).await.delivered, 10_000);
     let taken = theatre.rudder.taken();

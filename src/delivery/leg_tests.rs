@@ -213,7 +213,7 @@ fn an_idle_slot_sends_at_once_and_a_busy_one_gathers() {
     let leg = || RudderStackLeg::new(1, Batch::default(), dialect::Settings::default(), Arc::default(), Arc::default());
     let (mut leg, mut ends, start) = (leg(), Ends::default(), Instant::now());
     let mut take_in = |leg: &mut RudderStackLeg, number| {
-        leg.take_in(&entry(number, &[Seed { person: 1, bad: false }]), WallTime::from_millis(0), &mut ends)
+        leg.take_in(&entry(number, &[Seed { person: 1, bad: false }]), WallTime::from_millis(0), &mut ends);
     };
     take_in(&mut leg, 0);
     let first = leg.next_parcel(start).unwrap();
