@@ -1,6 +1,5 @@
 //! Stories of delivery: a journal on a real disk, both vendors played, and what goes wrong between them.
 
-#![expect(missing_docs, reason = "a test is named by what it says")]
 #![expect(clippy::unwrap_used, reason = "a stage that cannot be set up fails its story")]
 
 use std::{
@@ -24,6 +23,7 @@ use segue::{
     },
     routing::{Region, Route, Source, Sources, Stage},
     standin::{Fault, Key, Options, RudderStandin, Rule, SegmentStandin, Standin, TakenEvent},
+    telemetry::Exposition,
     upstream::{self, Upstream},
 };
 
@@ -46,11 +46,15 @@ struct Theatre {
 }
 
 fn source() -> Source {
+    source_of("web", SEGMENT_KEY, RUDDER_KEY)
+}
+
+fn source_of(id: &str, segment_key: &str, rudderstack_key: &str) -> Source {
     Source {
-        id: SourceId::parse("web").unwrap(),
-        name: "web".into(),
-        segment_keys: vec![Secret::new(SEGMENT_KEY)],
-        rudderstack_key: Some(Secret::new(RUDDER_KEY)),
+        id: SourceId::parse(id).unwrap(),
+        name: id.into(),
+        segment_keys: vec![Secret::new(segment_key)],
+        rudderstack_key: Some(Secret::new(rudderstack_key)),
         region: Region::Us,
         route: Route::from("both".parse::<Stage>().unwrap()),
         rate_limits: PerDestination::default(),
@@ -69,12 +73,21 @@ fn track(person: &str, message_id: &str, name: &str) -> String {
 
 impl Theatre {
     async fn open(settings: Settings) -> Self {
-        let options = |key| Options { keys: vec![Key::enabled(key)], ..Options::default() };
-        let segment = SegmentStandin::start(options(SEGMENT_KEY)).await.unwrap();
-        let rudder = RudderStandin::start(options(RUDDER_KEY)).await.unwrap();
+        Self::open_with(settings, vec![source()]).await
+    }
+
+    async fn open_with(settings: Settings, sources: Vec<Source>) -> Self {
+        let options = |keys: Vec<&Secret>| {
+            let keys = keys.into_iter().map(|key| Key::enabled(key.expose())).collect();
+            Options { keys, ..Options::default() }
+        };
+        let segment_keys = sources.iter().map(|source| &source.segment_keys[0]).collect();
+        let segment = SegmentStandin::start(options(segment_keys)).await.unwrap();
+        let rudder_keys = sources.iter().filter_map(|source| source.rudderstack_key.as_ref()).collect();
+        let rudder = RudderStandin::start(options(rudder_keys)).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let journal = Some(open_journal(dir.path()).await);
-        let sources = Arc::new(ArcSwap::from_pointee(Sources::new(Revision(1), [source()]).unwrap()));
+        let sources = Arc::new(ArcSwap::from_pointee(Sources::new(Revision(1), sources).unwrap()));
         let mut theatre = Self { dir, journal, segment, rudder, sources, settings, clock: Clock::system(), delivery: None, envelopes: 0 };
         theatre.start();
         theatre
@@ -117,11 +130,15 @@ impl Theatre {
     }
 
     async fn send_body(&mut self, endpoint: Endpoint, path: &str, body: Bytes, encoding: Encoding, events: usize) {
+        self.send_for(&source(), endpoint, path, body, encoding, events).await;
+    }
+
+    async fn send_for(&mut self, source: &Source, endpoint: Endpoint, path: &str, body: Bytes, encoding: Encoding, events: usize) {
         self.envelopes += 1;
         let events = u32::try_from(events).unwrap();
         let envelope = Envelope {
             id: EnvelopeId(self.envelopes),
-            source: SourceId::parse("web").unwrap(),
+            source: source.id.clone(),
             received_at: self.clock.now(),
             endpoint,
             path: path.into(),
@@ -130,7 +147,7 @@ impl Theatre {
             user_agent: Some("test-sdk/1.0".into()),
             retry_count: None,
             basic_auth: BasicAuth::Colon,
-            key_print: Secret::new(SEGMENT_KEY).print().short(),
+            key_print: source.segment_keys[0].print().short(),
             encoding,
             events,
             plan: Plan { revision: Revision(1), events: PerDestination { segment: Selection::All, rudderstack: Selection::All } },
@@ -154,7 +171,12 @@ impl Theatre {
     }
 
     fn ledger(&self, destination: Destination) -> Ledger {
-        let ledger = self.journal().ledger().into_iter().find(|(lane, _)| lane.destination == destination).map(|(_, ledger)| ledger);
+        let ledger = self
+            .journal()
+            .ledger()
+            .into_iter()
+            .find(|(lane, _)| lane.destination == destination && lane.source.as_str() == "web")
+            .map(|(_, ledger)| ledger);
         let ledger = ledger.unwrap_or_default();
         assert_eq!(ledger.planned, ledger.delivered + ledger.pending + ledger.quarantined, "nothing ends uncounted");
         ledger
@@ -175,7 +197,7 @@ impl Theatre {
 
     fn lane(&self, destination: Destination) -> LaneStatus {
         let lanes = self.delivery.as_ref().unwrap().lanes();
-        lanes.into_iter().find(|lane| lane.id.destination == destination).unwrap()
+        lanes.into_iter().find(|lane| lane.id.destination == destination && lane.id.source.as_str() == "web").unwrap()
     }
 
     async fn parked(&self, destination: Destination) -> ParkReason {
@@ -513,5 +535,81 @@ async fn a_backlog_goes_in_full_batches_and_little_memory() {
     let requests = taken.requests.iter().filter(|request| request.status == Some(200)).count();
     assert!(requests < 220, "{requests} requests for 10,000 events");
     assert!(taken.requests.iter().all(|request| request.events <= 100));
+    theatre.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sources_share_a_limit_fairly_and_a_source_of_its_own_limit_keeps_to_it() {
+    let mut settings = settings();
+    settings.pace.rudderstack.rate_limit = RateLimit::PerSecond(NonZeroU32::new(200).unwrap());
+    let mut slow = source_of("slow", "wk_test_segment_slow", "wk_test_rudder_slow");
+    slow.rate_limits.rudderstack = RateLimit::PerSecond(NonZeroU32::new(20).unwrap());
+    let sources = [source(), source_of("app", "wk_test_segment_app", "wk_test_rudder_app"), slow];
+    let mut theatre = Theatre::open_with(settings, sources.to_vec()).await;
+    for n in 0..300 {
+        for source in &sources {
+            let body = track(&format!("p{}", n % 30), &format!("{}-{n}", source.id), "Fine");
+            theatre.send_for(source, Endpoint::Single(EventKind::Track), "/v1/track", body.into(), Encoding::Identity, 1).await;
+        }
+    }
+    let counts = theatre.rudder.wait_for(PATIENCE, |counts| counts.distinct >= 400).await.unwrap();
+    assert!(counts.events_per_second_max <= 210, "{counts:?}");
+    let taken = theatre.rudder.taken().events;
+    let of = |source: &Source| taken.iter().filter(|event| &*event.source == source.rudderstack_key.as_ref().unwrap().expose()).count();
+    let [web, app, slow] = sources.each_ref().map(of);
+    assert!(web.abs_diff(app) <= 40, "web had {web}, app {app}");
+    assert!((20..75).contains(&slow), "the slow source had {slow} in about 2 s at 20/s");
+    theatre.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_sources_trouble_is_not_anothers() {
+    let sources = [source(), source_of("bad", "wk_test_segment_bad", "wk_test_rudder_bad")];
+    let mut theatre = Theatre::open_with(settings(), sources.to_vec()).await;
+    for vendor in [&theatre.segment, &theatre.rudder] {
+        vendor.faults().add(Rule::always(Fault::status_retry_after(429, "600")).for_key("wk_test_segment_bad"));
+        vendor.faults().add(Rule::always(Fault::status(401)).for_key("wk_test_rudder_bad"));
+    }
+    for n in 0..100 {
+        for source in sources.iter().rev() {
+            let body = track(&format!("p{n}"), &format!("{}-{n}", source.id), "Fine");
+            theatre.send_for(source, Endpoint::Single(EventKind::Track), "/v1/track", body.into(), Encoding::Identity, 1).await;
+        }
+    }
+    let start = Instant::now();
+    for destination in Destination::ALL {
+        assert_eq!(theatre.settled(destination).await.delivered, 100);
+    }
+    assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
+    let lanes = theatre.delivery.as_ref().unwrap().lanes();
+    let states: Vec<_> = lanes.iter().map(|lane| format!("{} {}", lane.id, lane.state.label())).collect();
+    assert_eq!(states, ["bad to segment held", "bad to rudderstack parked", "web to segment idle", "web to rudderstack idle"]);
+    theatre.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_delivery_does_can_be_read_as_metrics() {
+    let mut theatre = Theatre::open(settings()).await;
+    let exposition = Exposition::new();
+    theatre.delivery.as_ref().unwrap().register(&exposition);
+    theatre.rudder.faults().add(Rule::next(1, Fault::status(503)));
+    theatre.segment.faults().add(Rule::next(1, Fault::Close));
+    theatre.send(&[r#"{"type":"track","event":"No id of its own","anonymousId":"p1"}"#.to_owned()]).await;
+    theatre.settled(Destination::Segment).await;
+    theatre.settled(Destination::RudderStack).await;
+    let text = exposition.text();
+    for line in [
+        r#"segue_delivery_attempts_total{destination="segment",code="200"} 1.0"#,
+        r#"segue_delivery_attempts_total{destination="segment",code="closed"} 1.0"#,
+        r#"segue_delivery_attempts_total{destination="rudderstack",code="503"} 1.0"#,
+        r#"segue_delivery_duration_seconds_count{destination="rudderstack"} 2"#,
+        r#"segue_segment_edits_total{class="message_id"} 1.0"#,
+        r#"segue_dialect_rules_total{rule="T7",name="messageId"} 1.0"#,
+        r#"segue_circuit_open{destination="rudderstack",region=""} 0.0"#,
+        r#"segue_lane_parked{source="web",destination="segment"} 0.0"#,
+        r#"segue_delivery_retries_total{source="web",destination="rudderstack"} 1.0"#,
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
     theatre.close().await;
 }

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use proptest::prelude::*;
+use proptest::{
+    prelude::{Strategy, any, prop_assert},
+    proptest,
+};
 use serde_json::Value;
 use tokio::time::Instant;
 

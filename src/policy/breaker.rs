@@ -213,7 +213,9 @@ mod tests {
             }
             breaker.report(hanging, Sign::Down, later, 0);
             rounds.push(out.len());
-            out.into_iter().for_each(|turn| breaker.report(turn, Sign::Alive, later, 0));
+            for turn in out {
+                breaker.report(turn, Sign::Alive, later, 0);
+            }
         }
         assert_eq!(rounds, [2, 4, 8, 16, 32, 64], "twice as many each round, whatever old requests say");
     }
