@@ -9,7 +9,7 @@ use std::{io, time::Duration};
 use super::{
     names,
     shared::{Log, Shared, Spare, Woken},
-    shelf::lock,
+    stock::lock,
 };
 
 /// How often passed volumes are looked at when nothing happens.
@@ -54,11 +54,14 @@ pub(super) fn step(shared: &Shared) {
         let _one_at_a_time = lock(&shared.preparing);
         mark_passed(shared);
         // One passed volume of full size may stay: it is the next spare.
-        while let Some(id) = lock(&shared.log).expired(shared) {
-            if lock(&shared.log).spare.is_none() && recycle(shared, id).is_ok() {
-                continue;
-            }
-            if give_back(shared, id).is_err() {
+        loop {
+            let (expired, has_spare) = {
+                let log = lock(&shared.log);
+                (log.expired(shared), log.spare.is_some())
+            };
+            let Some(id) = expired else { break };
+            let is_reused = !has_spare && recycle(shared, id).is_ok();
+            if !is_reused && give_back(shared, id).is_err() {
                 break;
             }
         }
@@ -89,7 +92,7 @@ fn prepare(shared: &Shared) -> Result<(), NoRoom> {
     mark_passed(shared);
     let size = shared.settings.volume_size.0;
     loop {
-        let fits = lock(&shared.log).bytes() + size <= quota(shared);
+        let fits = lock(&shared.log).volume_bytes() + size <= quota(shared);
         if fits {
             match create(shared, size) {
                 Err(NoRoom::Full) => {}
@@ -184,7 +187,7 @@ fn next_id(shared: &Shared) -> u64 {
 fn mark_passed(shared: &Shared) {
     let now = std::time::Instant::now();
     #[cfg(test)]
-    if shared.sabotage == super::sabotage::Sabotage::FreeBeforeCursor {
+    if shared.tuning.sabotage == super::sabotage::Sabotage::FreeBeforeCursor {
         let (snapshot, _) = super::cursor::snapshot(shared);
         let low = snapshot.low();
         lock(&shared.log).free_before = low;
