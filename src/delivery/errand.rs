@@ -204,7 +204,7 @@ async fn deliver(way: &Way, events: u32, cargo: &Cargo) -> Option<(Outcome, Answ
         Err(text) => return Some((Outcome::Unsendable, Answered { status: 0, text })),
     };
     let (outcome, answer) = send(way, &gate.upstream, call).await;
-    pass.report(outcome.sign());
+    pass.report(outcome.sign(), &answer.text);
     if let (Outcome::Answered { status: 200..=299, .. }, Some(edits)) = (outcome, edits) {
         way.figures.count_edits(edits);
     }

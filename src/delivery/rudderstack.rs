@@ -107,14 +107,14 @@ impl RudderStackLeg {
                 Err(refusal) => {
                     let refused = Refused::unsent(refusal.reason().to_owned(), now);
                     let event = Bytes::copy_from_slice(item.text().as_bytes());
-                    ends.quarantined.push(refused.event(entry.position, index, event));
+                    ends.quarantined.push_back(refused.event(entry.position, index, event));
                     self.records.end(record, End::Quarantined, 1, ends);
                 }
             }
         }
         if found < entry.planned {
             let refused = Refused::unsent("the record holds fewer events than its plan".to_owned(), now);
-            ends.quarantined.push(refused.event(entry.position, u32::MAX, opened.inflated.clone()));
+            ends.quarantined.push_back(refused.event(entry.position, u32::MAX, opened.inflated.clone()));
             self.records.end(record, End::Quarantined, entry.planned - found, ends);
         }
     }
@@ -134,7 +134,7 @@ impl RudderStackLeg {
             let position = self.records.position(piece.record);
             self.held_bytes -= piece.json.len();
             let event = Bytes::from(std::mem::take(&mut piece.json));
-            ends.quarantined.push(refused.event(position, piece.index, event));
+            ends.quarantined.push_back(refused.event(position, piece.index, event));
             self.end(&piece, End::Quarantined, ends);
         }
     }

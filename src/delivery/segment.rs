@@ -124,10 +124,10 @@ fn quarantine(held: &Held, refused: &Refused, ends: &mut Ends) {
     let selection = envelope.plan.events.of(Destination::Segment);
     if let Ok(reading) = Reading::of(envelope.endpoint, &held.opened.inflated) {
         for (index, item) in (0_u32..).zip(&reading.items).filter(|(index, _)| selection.contains(*index as usize)) {
-            ends.quarantined.push(refused.event(held.position, index, Bytes::copy_from_slice(item.text().as_bytes())));
+            ends.quarantined.push_back(refused.event(held.position, index, Bytes::copy_from_slice(item.text().as_bytes())));
         }
     } else {
-        ends.quarantined.push(refused.event(held.position, 0, held.opened.inflated.clone()));
+        ends.quarantined.push_back(refused.event(held.position, 0, held.opened.inflated.clone()));
     }
     ends.complete.push((held.position, Tally { quarantined: held.planned, ..Tally::default() }));
 }

@@ -5,12 +5,16 @@ use std::time::Instant;
 use super::Backoff;
 
 /// The circuit breaker of one destination. It opens on failures in a row that say "down" (no connection, no answer in time,
-/// 5xx), never on an answer about one request (4xx), and lets one probe through now and then until one succeeds.
+/// 5xx), never on an answer about one request (4xx), and lets one probe through now and then until one succeeds. After that
+/// it opens up step by step, so that a backlog does not knock over what has just got up: each answer lets one more request
+/// out at a time.
 #[derive(Debug, Clone)]
 pub struct Breaker {
     failures_max: u32,
     backoff: Backoff,
     state: State,
+    /// Requests that were admitted and are not reported yet.
+    out: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +25,12 @@ enum State {
     Blocked { until: Instant, trips: u32 },
     /// One request is out to see whether the destination is back.
     Probing { trips: u32 },
+    /// It is back; so many requests may be out at a time.
+    Recovering { allowed: u32, trips: u32 },
 }
+
+/// Requests out at a time that need no more care.
+const RECOVERED: u32 = 64;
 
 /// Whether a request may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +39,8 @@ pub enum Admission {
     Go(Turn),
     /// Not before that moment.
     Until(Instant),
-    /// Not before the probe that is out has come back.
-    AfterProbe,
+    /// Not before a request that is out has come back.
+    AfterReport,
 }
 
 /// As what a request went; its report names it.
@@ -58,38 +67,52 @@ impl Breaker {
     /// A breaker that opens after `failures_max` failures in a row and then blocks for `backoff`'s waits.
     #[must_use]
     pub const fn new(failures_max: u32, backoff: Backoff) -> Self {
-        Self { failures_max, backoff, state: State::Passing { failures: 0 } }
+        Self { failures_max, backoff, state: State::Passing { failures: 0 }, out: 0 }
     }
 
     /// Asks to send a request at `now`. Who is admitted must [`report`](Self::report) once.
     pub fn admit(&mut self, now: Instant) -> Admission {
-        match self.state {
-            State::Passing { .. } => Admission::Go(Turn::Regular),
-            State::Blocked { until, .. } if now < until => Admission::Until(until),
+        let turn = match self.state {
+            State::Passing { .. } => Turn::Regular,
+            State::Recovering { allowed, .. } if self.out < allowed => Turn::Regular,
+            State::Recovering { .. } | State::Probing { .. } => return Admission::AfterReport,
+            State::Blocked { until, .. } if now < until => return Admission::Until(until),
             State::Blocked { trips, .. } => {
                 self.state = State::Probing { trips };
-                Admission::Go(Turn::Probe)
+                Turn::Probe
             }
-            State::Probing { .. } => Admission::AfterProbe,
-        }
+        };
+        self.out += 1;
+        Admission::Go(turn)
     }
 
-    /// Takes in how a request went. Any answer closes the breaker; a failure of a request that went before the breaker opened
-    /// says nothing new.
-    pub fn report(&mut self, entry: Turn, sign: Sign, now: Instant, random: u64) {
-        self.state = match (self.state, sign, entry) {
-            (_, Sign::Alive, _) => State::Passing { failures: 0 },
+    /// Takes in how a request went. Any answer closes the breaker again; a failure of a request that went before the breaker
+    /// opened says nothing new.
+    pub fn report(&mut self, turn: Turn, sign: Sign, now: Instant, random: u64) {
+        self.out = self.out.saturating_sub(1);
+        self.state = match (self.state, sign, turn) {
+            (State::Passing { .. }, Sign::Alive, _) => State::Passing { failures: 0 },
             (State::Passing { failures }, Sign::Down, _) if failures + 1 < self.failures_max => State::Passing { failures: failures + 1 },
             (State::Passing { .. }, Sign::Down, _) => self.blocked(1, now, random),
+            (State::Probing { trips } | State::Blocked { trips, .. }, Sign::Alive, _) => State::Recovering { allowed: 2, trips },
             (State::Probing { trips }, Sign::Down, Turn::Probe) => self.blocked(trips.saturating_add(1), now, random),
             (State::Probing { trips }, Sign::Unknown, Turn::Probe) => State::Blocked { until: now, trips },
+            (State::Recovering { allowed: RECOVERED.., .. }, Sign::Alive, _) => State::Passing { failures: 0 },
+            (State::Recovering { allowed, trips }, Sign::Alive, _) => State::Recovering { allowed: allowed + 1, trips },
+            (State::Recovering { trips, .. }, Sign::Down, _) => self.blocked(trips.saturating_add(1), now, random),
             (state, Sign::Down | Sign::Unknown, _) => state,
         };
     }
 
-    /// Whether requests are let through.
+    /// Whether requests are let through, be it only some.
     #[must_use]
     pub const fn is_passing(&self) -> bool {
+        matches!(self.state, State::Passing { .. } | State::Recovering { .. })
+    }
+
+    /// Whether who waits for a report may be admitted now.
+    #[must_use]
+    pub const fn is_steady(&self) -> bool {
         matches!(self.state, State::Passing { .. })
     }
 
@@ -134,9 +157,9 @@ mod tests {
         open(&mut breaker, now);
         let later = now + Duration::from_secs(1);
         assert_eq!(breaker.admit(later), Admission::Go(Turn::Probe));
-        assert_eq!(breaker.admit(later), Admission::AfterProbe);
+        assert_eq!(breaker.admit(later), Admission::AfterReport);
         breaker.report(Turn::Regular, Sign::Down, later, 0);
-        assert_eq!(breaker.admit(later), Admission::AfterProbe, "an old failure says nothing about the probe");
+        assert_eq!(breaker.admit(later), Admission::AfterReport, "an old failure says nothing about the probe");
         breaker.report(Turn::Probe, Sign::Down, later, 0);
         assert_eq!(breaker.admit(later), Admission::Until(later + Duration::from_secs(2)));
     }
@@ -152,5 +175,26 @@ mod tests {
         assert_eq!(breaker.admit(later), Admission::Go(Turn::Probe));
         breaker.report(Turn::Probe, Sign::Alive, later, 0);
         assert_eq!(breaker.admit(later), Admission::Go(Turn::Regular));
+    }
+
+    #[test]
+    fn what_has_just_got_up_is_asked_more_and_more_and_blocked_again_when_it_falls() {
+        let now = Instant::now();
+        let mut breaker = breaker();
+        open(&mut breaker, now);
+        let later = now + Duration::from_secs(1);
+        assert_eq!(breaker.admit(later), Admission::Go(Turn::Probe));
+        breaker.report(Turn::Probe, Sign::Alive, later, 0);
+        let mut fallen = breaker.clone();
+        assert_eq!(fallen.admit(later), Admission::Go(Turn::Regular));
+        fallen.report(Turn::Regular, Sign::Down, later, 0);
+        assert_eq!(fallen.admit(later), Admission::Until(later + Duration::from_secs(2)));
+        let mut rounds = Vec::new();
+        while !breaker.is_steady() {
+            let out = (0..1_000).take_while(|_| breaker.admit(later) == Admission::Go(Turn::Regular)).count();
+            rounds.push(out);
+            (0..out).for_each(|_| breaker.report(Turn::Regular, Sign::Alive, later, 0));
+        }
+        assert_eq!(rounds, [2, 4, 8, 16, 32, 64], "twice as many each round");
     }
 }
