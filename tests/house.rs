@@ -113,6 +113,7 @@ fn bad_shapes_are_refused() {
     assert_eq!(house.faults("main.rs", &format!("//! It.\n{}", "// a line\n".repeat(MAIN_LINES_MAX))).len(), 1, "a long main");
     let long = format!("//! It.\n{}", "fn f() {}\n".repeat(LINES_MAX));
     assert_eq!(house.faults("journal/mod.rs", &long).len(), 1, "a long file");
+    assert_eq!(house.faults("journal/tests.rs", &long), Vec::<String>::new(), "a file of tests may be long");
     let tested = format!("//! It.\n#[cfg(test)]\nmod tests {{\n{}}}\n", "fn f() {}\n".repeat(LINES_MAX));
     assert_eq!(house.faults("journal/mod.rs", &tested), Vec::<String>::new(), "a long test is no long file");
     assert_eq!(house.faults("journal/mod.rs", "//! It.\nuse super::app::Sidecar;\n").len(), 1, "super of a top module is the crate");
@@ -169,7 +170,8 @@ impl House {
         if !source.starts_with("//!") {
             faults.push(format!("{name}:1: the file does not open with `//!`: what it owns, promises, never does"));
         }
-        let lines = lines_without_tests(source);
+        let tests = module_of(name).iter().any(|module| module == "tests");
+        let lines = if tests { 0 } else { lines_without_tests(source) };
         if lines > LINES_MAX {
             faults.push(format!("{name}: {lines} lines without its tests, {LINES_MAX} at most"));
         }
@@ -190,7 +192,9 @@ impl House {
 
     /// What is wrong with one import or path.
     fn fault_of(&self, name: &str, reference: &Reference) -> Option<String> {
-        if reference.path.last().is_some_and(|last| last == "*") && !reference.inside.iter().any(|module| module == "tests") {
+        let own = module_of(name);
+        let in_tests = own.iter().chain(&reference.inside).any(|module| module == "tests");
+        if reference.path.last().is_some_and(|last| last == "*") && !in_tests {
             return Some("is a glob: name what is used".to_owned());
         }
         if name == "main.rs" || name == "lib.rs" {
@@ -199,7 +203,6 @@ impl House {
         if reference.path[0] == "segue" {
             return Some("names the crate by its own name".to_owned());
         }
-        let own = module_of(name);
         let (target, rest) = match absolute(&own, reference) {
             Absolute::Elsewhere => return None,
             Absolute::Outside => return Some("leaves the crate".to_owned()),
