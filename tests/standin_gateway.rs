@@ -1,5 +1,7 @@
 //! RudderStack's stand-in against the tables of protocol.md 2.1 to 2.5, byte by byte.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as loudly as the test")]
+
 mod standin_raw;
 
 use std::time::Duration;
@@ -40,6 +42,7 @@ fn row(
     Row { method, path, auth, body: body.into(), want }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a row wants an option")]
 fn key() -> Option<String> {
     Some(basic(KEY))
 }
@@ -83,7 +86,9 @@ async fn routes_are_those_of_the_gateway() {
         rows.push(row("GET", path, key(), "", missing));
     }
     rows.push(row("POST", "/internal/v1/batch", key(), "[]", missing));
-    for (method, path) in [("GET", "/v1/track"), ("PUT", "/v1/batch"), ("DELETE", "/v1/import"), ("POST", "/pixel/v1/track"), ("POST", "/health")] {
+    for (method, path) in
+        [("GET", "/v1/track"), ("PUT", "/v1/batch"), ("DELETE", "/v1/import"), ("POST", "/pixel/v1/track"), ("POST", "/health")]
+    {
         rows.push(row(method, path, key(), "", (405, None, "")));
     }
     rows.push(row("OPTIONS", "/v1/batch", None, "", (405, None, "")));
@@ -119,7 +124,13 @@ async fn only_basic_auth_lets_in() {
         row("POST", "/beacon/v1/batch?writeKey=wk_test_other", None, batch, wrong),
         row("POST", "/v1/webhook", None, batch, query),
         row("POST", "/v1/webhook", key(), batch, wrong),
-        row("POST", "/v1/webhook", Some(basic("wk_test_hook")), r#"{"type":"track"}"#, (400, TEXT, "request neither has anonymousId nor userId\n")),
+        row(
+            "POST",
+            "/v1/webhook",
+            Some(basic("wk_test_hook")),
+            r#"{"type":"track"}"#,
+            (400, TEXT, "request neither has anonymousId nor userId\n"),
+        ),
     ])
     .await;
 }
@@ -200,8 +211,7 @@ async fn only_gzip_by_that_very_name_is_inflated() {
 async fn cors_is_that_of_rs_cors() {
     let gateway = gateway().await;
     let preflight = async |method: &str, origin: Option<&str>| {
-        let mut headers =
-            vec![("Access-Control-Request-Method", method), ("Access-Control-Request-Headers", "authorization,content-type")];
+        let mut headers = vec![("Access-Control-Request-Method", method), ("Access-Control-Request-Headers", "authorization,content-type")];
         headers.extend(origin.map(|origin| ("Origin", origin)));
         say(gateway.addr(), "OPTIONS", "/v1/nowhere", &headers, b"").await
     };
@@ -283,10 +293,11 @@ async fn events_are_enriched_as_the_gateway_does_it() {
 #[tokio::test]
 async fn a_timestamp_is_used_as_it_is() {
     let clock = Clock::system();
-    let gateway = RudderStandin::start(Options { keys: vec![Key::enabled(KEY)], clock: clock.clone(), ..Options::default() }).await.unwrap();
+    let gateway =
+        RudderStandin::start(Options { keys: vec![Key::enabled(KEY)], clock: clock.clone(), ..Options::default() }).await.unwrap();
     clock.advance_ms(WallTime::parse("2026-01-02T00:00:00Z").unwrap().millis_since(clock.now()));
     let table = [
-        (r#"{"userId":"u","timestamp":"2025-12-31T22:00:00+01:00","sentAt":"2026-01-01T00:00:00Z"}"#, "2025-12-31T21:00:00.000Z"),
+        (r#"{"userId":"u","timestamp":"2025-12-31T22:00:00+01:00","sentAt":"2026-01-01T00:00:00Z"}"#, "2025-12-31T22:00:00.000+01:00"),
         (r#"{"userId":"u","timestamp":"1767225600000"}"#, "2026-01-01T00:00:00.000Z"),
     ];
     for (body, want) in table {
@@ -294,7 +305,8 @@ async fn a_timestamp_is_used_as_it_is() {
         assert_eq!(event["timestamp"], want);
         assert_eq!(event["originalTimestamp"], event["receivedAt"], "without its own it is when the gateway got it");
     }
-    let body = r#"{"userId":"u","originalTimestamp":"2026-01-01T00:00:00Z","sentAt":"2026-01-01T00:00:04Z","receivedAt":"1999-01-01T00:00:00Z"}"#;
+    let body =
+        r#"{"userId":"u","originalTimestamp":"2026-01-01T00:00:00Z","sentAt":"2026-01-01T00:00:04Z","receivedAt":"1999-01-01T00:00:00Z"}"#;
     let taken = post(&gateway, "/v1/track", &[], body).await;
     let times = taken[0].times.as_deref().unwrap();
     assert_eq!(times.received_at, taken[0].at, "the event's own receivedAt is not believed");
@@ -371,12 +383,21 @@ async fn a_poisoned_batch_is_refused_and_its_halves_are_not() {
 #[tokio::test]
 async fn requests_are_written_down_with_their_headers() {
     let gateway = gateway().await;
-    post(&gateway, "/v1/batch?x=1", &[("AnonymousId", "YQ=="), ("X-Retry-Count", "2"), ("User-Agent", "t/1")], r#"{"batch":[{"userId":"u"}]}"#).await;
+    post(
+        &gateway,
+        "/v1/batch?x=1",
+        &[("AnonymousId", "YQ=="), ("X-Retry-Count", "2"), ("User-Agent", "t/1")],
+        r#"{"batch":[{"userId":"u"}]}"#,
+    )
+    .await;
     let said = say(gateway.addr(), "POST", "/v1/b", &[], b"{}").await;
     assert_eq!(said.status, 404);
     let taken = gateway.taken();
     let request = &taken.requests[0];
-    assert_eq!((request.id, request.method.as_str(), request.path.as_str(), request.status, request.events), (1, "POST", "/v1/batch?x=1", Some(200), 1));
+    assert_eq!(
+        (request.id, request.method.as_str(), request.path.as_str(), request.status, request.events),
+        (1, "POST", "/v1/batch?x=1", Some(200), 1)
+    );
     assert_eq!(request.headers["anonymousid"], "YQ==");
     assert_eq!((request.headers["x-retry-count"].as_str(), request.headers["user-agent"].as_str()), ("2", "t/1"));
     assert_eq!(request.headers["authorization"], basic(KEY));
@@ -410,7 +431,11 @@ async fn faults_break_answers_in_every_way() {
             let length: usize = said.header("content-length").unwrap().parse().unwrap();
             assert!(said.status == 200 && said.body.len() < length, "{fault:?}");
         }
-        assert_eq!(say(gateway.addr(), "POST", "/v1/track", &[("Authorization", &auth)], br#"{"userId":"u"}"#).await.status, 200, "once only");
+        assert_eq!(
+            say(gateway.addr(), "POST", "/v1/track", &[("Authorization", &auth)], br#"{"userId":"u"}"#).await.status,
+            200,
+            "once only"
+        );
     }
 }
 
@@ -456,10 +481,16 @@ async fn other_processes_set_faults_and_read_the_book() {
         send(format!(r#"{{"userId":"u","messageId":"{id}"}}"#).as_bytes()).await;
     }
     let counts: Value = serde_json::from_slice(&say(addr, "GET", "/__standin/counts", &[], b"").await.body).unwrap();
-    assert_eq!((&counts["requests"], &counts["events"], &counts["distinct"], &counts["statuses"]["503"]), (&3.into(), &2.into(), &2.into(), &1.into()));
+    assert_eq!(
+        (&counts["requests"], &counts["events"], &counts["distinct"], &counts["statuses"]["503"]),
+        (&3.into(), &2.into(), &2.into(), &1.into())
+    );
     let taken = say(addr, "GET", "/__standin/taken?since=1", &[], b"").await.text();
     let lines: Vec<Value> = taken.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((lines.len(), &lines[0]["message_id"], &lines[0]["verdict"], &lines[0]["sighting"]), (1, &"m2".into(), &"accepted".into(), &"first".into()));
+    assert_eq!(
+        (lines.len(), &lines[0]["message_id"], &lines[0]["verdict"], &lines[0]["sighting"]),
+        (1, &"m2".into(), &"accepted".into(), &"first".into())
+    );
     assert_eq!(say(addr, "GET", "/__standin/requests?since=2", &[], b"").await.text().lines().count(), 1);
     say(addr, "POST", "/__standin/faults", &[], br#"{"fault":{"redirect":{"status":307,"location":"/else"}}}"#).await;
     let said = send(b"{}").await;

@@ -238,6 +238,28 @@ async fn connections_kept_idle_are_few() {
     }
 }
 
+/// Time is stopped between the calls only, as a stopped clock jumps to the next deadline while a socket is waited for.
+async fn let_pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_connection_is_not_used_beyond_its_age_nor_after_a_long_rest() {
+    let authority = Authority::new();
+    let server = Server::start(authority.server(|_| {}), |_| Reply::Say(ok("ok"))).await;
+    let upstream = upstream(&server, &authority);
+    for connections in [1, 1, 1, 1, 1, 1, 1, 1, 2, 2] {
+        upstream.send(call("{}")).await.unwrap();
+        assert_eq!(server.accepted(), connections);
+        let_pass(Duration::from_secs(40)).await;
+    }
+    let_pass(Duration::from_secs(20)).await;
+    upstream.send(call("{}")).await.unwrap();
+    assert_eq!(server.accepted(), 3);
+}
+
 async fn all_at_once(upstream: &Upstream, count: usize) {
     let send = || {
         let upstream = upstream.clone();
@@ -421,19 +443,43 @@ async fn over_h2_a_connection_that_went_silent_is_not_used_for_the_next_call() {
 /// An h2 server that answers the first request of each connection; the second stream it refuses, or takes its leave and
 /// names the first as its last, by turns.
 async fn moody_h2_server(authority: &Authority, seen: Arc<AtomicUsize>) -> Server {
+    let connections = AtomicUsize::new(0);
+    raw_h2_server(authority, frame(SETTINGS, 0, 0, &[]), move |request| match request {
+        1 => {
+            seen.fetch_add(1, Ordering::SeqCst);
+            H2Reply::once([frame(HEADERS, END_HEADERS, 1, STATUS_200), frame(DATA, END_STREAM, 1, b"ok")].concat())
+        }
+        _ if connections.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) => {
+            H2Reply::once(frame(RST_STREAM, 0, request, &7u32.to_be_bytes()))
+        }
+        _ => H2Reply::once(frame(GOAWAY, 0, 0, &[1u32.to_be_bytes(), 0u32.to_be_bytes()].concat())),
+    })
+    .await
+}
+
+/// What a raw h2 server says to one request: this once, and that until the connection breaks.
+struct H2Reply {
+    once: Vec<u8>,
+    again: Vec<u8>,
+}
+
+impl H2Reply {
+    fn once(once: Vec<u8>) -> Self {
+        Self { once, again: Vec::new() }
+    }
+}
+
+/// An h2 server made of frames; it answers when the request on a stream, named by its number, is complete.
+async fn raw_h2_server(authority: &Authority, greeting: Vec<u8>, answer: impl Fn(u32) -> H2Reply + Send + Sync + 'static) -> Server {
     let mut config = authority.server(|_| {});
     config.alpn_protocols = vec![b"h2".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let connections = AtomicUsize::new(0);
+    let answer = Arc::new(answer);
     Server::accept(move |socket, _| {
-        let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
-        let refusal = match connections.fetch_add(1, Ordering::SeqCst) % 2 {
-            0 => frame(RST_STREAM, 0, 3, &7u32.to_be_bytes()),
-            _ => frame(GOAWAY, 0, 0, &[1u32.to_be_bytes(), 0u32.to_be_bytes()].concat()),
-        };
+        let (acceptor, answer, greeting) = (acceptor.clone(), Arc::clone(&answer), greeting.clone());
         async move {
             if let Ok(stream) = acceptor.accept(socket).await {
-                let _ = be_moody(stream, &refusal, &seen).await;
+                let _ = speak_h2(stream, &greeting, &*answer).await;
             }
         }
     })
@@ -444,19 +490,29 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+/// `:status: 200`, `:status: 103` and `content-length: 5`, as HPACK writes them.
+const STATUS_200: &[u8] = &[0x88];
+const STATUS_103: &[u8] = b"\x08\x03103";
+const LENGTH_5: &[u8] = b"\x0f\x0d\x015";
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-async fn be_moody(mut stream: impl AsyncRead + AsyncWrite + Unpin, refusal: &[u8], seen: &AtomicUsize) -> std::io::Result<()> {
+async fn speak_h2(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    greeting: &[u8],
+    answer: &(impl Fn(u32) -> H2Reply + Send + Sync),
+) -> std::io::Result<()> {
     let mut preface = [0; 24];
     stream.read_exact(&mut preface).await?;
-    stream.write_all(&frame(SETTINGS, 0, 0, &[])).await?;
+    stream.write_all(greeting).await?;
     loop {
         stream.flush().await?;
         let mut head = [0; 9];
@@ -464,17 +520,51 @@ async fn be_moody(mut stream: impl AsyncRead + AsyncWrite + Unpin, refusal: &[u8
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; usize::try_from(length).unwrap()];
         stream.read_exact(&mut payload).await?;
-        match (head[3], head[4], head[8]) {
-            (SETTINGS, 0, _) => stream.write_all(&frame(SETTINGS, 1, 0, &[])).await?,
-            (DATA, END_STREAM, 1) => {
-                seen.fetch_add(1, Ordering::SeqCst);
-                // 0x88 is ":status: 200".
-                stream.write_all(&frame(HEADERS, END_HEADERS, 1, &[0x88])).await?;
-                stream.write_all(&frame(DATA, END_STREAM, 1, b"ok")).await?;
+        match (head[3], head[4]) {
+            (SETTINGS, 0) => stream.write_all(&frame(SETTINGS, 1, 0, &[])).await?,
+            (DATA, END_STREAM) => {
+                let reply = answer(u32::from(head[8]));
+                stream.write_all(&reply.once).await?;
+                while !reply.again.is_empty() {
+                    stream.write_all(&reply.again).await?;
+                }
             }
-            (HEADERS, _, 3) => stream.write_all(refusal).await?,
             _ => {}
         }
+    }
+}
+
+#[tokio::test]
+async fn over_h2_whatever_the_peer_does_ends_by_the_deadline() {
+    let setting = |id: u16, value: u32| frame(SETTINGS, 0, 0, &[&id.to_be_bytes()[..], &value.to_be_bytes()].concat());
+    let plain = || frame(SETTINGS, 0, 0, &[]);
+    let reset = |reason: u32| frame(RST_STREAM, 0, 1, &reason.to_be_bytes());
+    let leave = |last: u32, reason: u32| frame(GOAWAY, 0, 0, &[last.to_be_bytes(), reason.to_be_bytes()].concat());
+    let of_length_5 = frame(HEADERS, END_HEADERS, 1, &[STATUS_200, LENGTH_5].concat());
+    let once = H2Reply::once;
+    let again = |once: Vec<u8>, again: Vec<u8>| H2Reply { once, again };
+    let table: [(&str, Vec<u8>, H2Reply, &[Fault]); 12] = [
+        ("no streams allowed", setting(3, 0), once(Vec::new()), &[Fault::Timeout]),
+        ("no window to send in", setting(4, 0), once(Vec::new()), &[Fault::Timeout]),
+        ("silence", plain(), once(Vec::new()), &[Fault::Timeout]),
+        ("hints for ever", plain(), again(Vec::new(), frame(HEADERS, END_HEADERS, 1, STATUS_103)), &[Fault::Timeout, Fault::Closed]),
+        ("pings for ever", plain(), again(Vec::new(), frame(PING, 0, 0, &[0; 8])), &[Fault::Timeout, Fault::Closed]),
+        ("settings for ever", plain(), again(Vec::new(), plain()), &[Fault::Timeout, Fault::Closed]),
+        ("a head for ever", plain(), again(frame(HEADERS, 0, 1, STATUS_200), frame(CONTINUATION, 0, 1, LENGTH_5)), &[Fault::Closed]),
+        ("empty data for ever", plain(), again(of_length_5.clone(), frame(DATA, 0, 1, b"")), &[Fault::Timeout, Fault::BadAnswer]),
+        ("a reset", plain(), once(reset(2)), &[Fault::Closed]),
+        ("a farewell in anger", plain(), once(leave(0, 11)), &[Fault::Closed]),
+        ("a body before its head", plain(), once(frame(DATA, END_STREAM, 1, b"ok")), &[Fault::Closed]),
+        ("a short body", plain(), once([of_length_5, frame(DATA, END_STREAM, 1, b"ok")].concat()), &[Fault::BadAnswer]),
+    ];
+    for (what, greeting, reply, wanted) in table {
+        let authority = Authority::new();
+        let server = raw_h2_server(&authority, greeting, move |_| H2Reply { once: reply.once.clone(), again: reply.again.clone() }).await;
+        let hasty = Settings { timeout: Duration::from_millis(700), ..settings(server.url(), &[&authority]) };
+        let started = Instant::now();
+        let error = Upstream::new(&hasty).unwrap().send(call("{}")).await.unwrap_err();
+        assert!(wanted.contains(&error.fault) && error.sent == Sent::Maybe, "{what}: {error}");
+        assert!(started.elapsed() < Duration::from_secs(10), "{what}: {:?}", started.elapsed());
     }
 }
 

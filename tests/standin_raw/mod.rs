@@ -1,7 +1,5 @@
 //! Raw HTTP over a socket, so that what is compared is what was on the wire.
 
-#![expect(dead_code, reason = "each test file that includes it uses its own part")]
-
 use std::{io::Write, net::SocketAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -35,8 +33,7 @@ impl Said {
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
         let mut lines = head.split("\r\n");
         let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-        let headers =
-            lines.filter_map(|line| line.split_once(": ")).map(|(key, value)| (key.to_lowercase(), value.to_owned())).collect();
+        let headers = lines.filter_map(|line| line.split_once(": ")).map(|(key, value)| (key.to_lowercase(), value.to_owned())).collect();
         Some(Self { status, headers, body: bytes[end + 4..].to_vec() })
     }
 }
