@@ -41,7 +41,7 @@ const PEOPLE: u64 = 8;
 /// Events of one request: 1 to this.
 const ENVELOPE_EVENTS_MAX: u64 = 7;
 /// What the app asks for; the story demands [`RATE_MIN`].
-const RATE_WISHED: u64 = 3_000;
+const RATE_WISHED: u64 = 3_600;
 /// Events acknowledged per second of the sidecar's life, at least.
 const RATE_MIN: u128 = 2_000;
 const IN_FLIGHT_MAX: u64 = 16;
