@@ -475,7 +475,7 @@ fn sources() -> PathBuf {
 }
 
 fn read(file: &Path) -> String {
-    fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    fs::read_to_string(file).expect("a source can be read")
 }
 
 fn rust_files(directory: &Path) -> Vec<PathBuf> {

@@ -32,7 +32,8 @@ async fn every_request_of_real_sdks_arrives_at_both_sides() {
     stage.drained().await;
     println!("{sent} requests, {} events with a messageId, {unnamed} without", events.len());
     assert!(events.len() > 200, "the corpus is there");
-    for (side, taken) in [("Segment", stage.segment_events()), ("RudderStack", stage.rudder_events())] {
+    // Whatever Segment makes of them: two are above its 32 KB and dropped there, as they would be without us.
+    for (side, taken) in [("Segment", stage.segment.taken().events), ("RudderStack", stage.rudder.taken().events)] {
         let arrived = ids(&taken);
         assert_eq!(events.difference(&arrived).collect::<Vec<_>>(), Vec::<&String>::new(), "missing at {side}");
         let assigned = arrived.iter().filter(|id| id.starts_with("segue-")).count();

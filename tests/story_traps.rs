@@ -60,8 +60,8 @@ async fn trap_03_an_unknown_key_and_an_unknown_path_hear_segment() {
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_04_the_answer_waits_for_neither_side() {
     let stage = Stage::with_route("both").await;
-    stage.segment.faults().add(Rule::always(Fault::hang()));
-    stage.rudder.faults().add(Rule::always(Fault::hang()));
+    stage.segment.faults().add(Rule::always(Fault::Hang));
+    stage.rudder.faults().add(Rule::always(Fault::Hang));
     let started = std::time::Instant::now();
     assert_eq!(stage.post("/v1/track", &track("m")).await.status, 200);
     assert!(started.elapsed() < std::time::Duration::from_secs(1), "{:?}", started.elapsed());
@@ -201,7 +201,7 @@ async fn trap_14_what_speaks_of_retries_passes_both_ways() {
     let requests = stage.segment.taken().requests;
     assert_eq!(requests[0].headers["x-retry-count"], "3");
     assert_eq!(requests[0].headers["user-agent"], "analytics-node-next/latest");
-    stage.segment.faults().add(Rule::always(Fault::status(429).with_retry_after("7")));
+    stage.segment.faults().add(Rule::always(Fault::status_retry_after(429, "7")));
     let relayed = stage.post("/v1/track", r#"{"writeKey":"wk_test_nobody"}"#).await;
     assert_eq!((relayed.status.as_u16(), &relayed.headers["retry-after"]), (429, &http::HeaderValue::from_static("7")));
 }

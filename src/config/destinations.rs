@@ -31,7 +31,11 @@ pub(super) fn read(session: &mut Session<'_>, root: &mut Section) -> Destination
     Destinations {
         segment,
         rudderstack,
-        delivery: delivery::Settings { pace: PerDestination { segment: segment_pace, rudderstack: rudderstack_pace }, batch },
+        delivery: delivery::Settings {
+            pace: PerDestination { segment: segment_pace, rudderstack: rudderstack_pace },
+            batch,
+            ..delivery::Settings::default()
+        },
     }
 }
 

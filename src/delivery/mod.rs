@@ -1,5 +1,30 @@
-//! (under construction)
+//! The way out: from the journal to Segment and RudderStack.
+//!
+//! One lane, one task, for each (source, destination). A lane takes its records in journal order and keeps several requests
+//! in flight; what one person did stays in order. Segment gets the client's own request ([`segment`]), RudderStack gets
+//! batches of translated events ([`rudderstack`]). A record is complete when each of its events was answered with 2xx or
+//! stands in quarantine, durably.
+//!
+//! Lanes share nothing but their destination's gate (breaker and pace), so a dead destination costs the other one nothing.
+//! Delivery never drops an event, never follows a redirect, never holds more in memory than its settings say, and never
+//! makes the way in wait.
 
+mod chunks;
+mod errand;
+mod figures;
+mod gate;
+mod leg;
+mod office;
+mod order;
+mod packer;
+mod park;
+mod records;
+mod rudderstack;
+mod runner;
+mod segment;
 mod settings;
+mod status;
 
+pub use office::{Delivery, Upstreams};
 pub use settings::{Batch, Pace, Settings};
+pub use status::{LaneState, LaneStatus, ParkReason};

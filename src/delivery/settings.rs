@@ -2,15 +2,24 @@
 
 use std::time::Duration;
 
-use crate::model::{ByteSize, PerDestination, RateLimit};
+use crate::{
+    dialect,
+    model::{ByteSize, PerDestination, RateLimit},
+};
 
 /// Settings of delivery, for each destination (`[segment]`, `[rudderstack]` in the configuration).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Each destination's pace.
     pub pace: PerDestination<Pace>,
     /// How much of the RudderStack leg goes into one request.
     pub batch: Batch,
+    /// How the RudderStack copies are made.
+    pub dialect: dialect::Settings,
+    /// How often a parked lane tries one request, to see whether its configuration has been put right elsewhere.
+    pub park_probe: Duration,
+    /// How many bytes of events all lanes together keep in memory; each may keep 256 KiB whatever the others do.
+    pub memory_max: ByteSize,
 }
 
 /// How fast and how often one destination is asked.
@@ -22,7 +31,7 @@ pub struct Pace {
     pub retry_first: Duration,
     /// The longest wait after a failure.
     pub retry_max: Duration,
-    /// Requests of one lane in flight.
+    /// Requests of one lane in flight. The RudderStack leg has 8 at most, one for each slot of its persons.
     pub in_flight_max: usize,
 }
 
@@ -33,6 +42,18 @@ pub struct Batch {
     pub events_max: usize,
     /// Bytes of one request, before compression.
     pub bytes_max: ByteSize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pace: PerDestination::default(),
+            batch: Batch::default(),
+            dialect: dialect::Settings::default(),
+            park_probe: Duration::from_mins(1),
+            memory_max: ByteSize(48 << 20),
+        }
+    }
 }
 
 impl Default for Pace {

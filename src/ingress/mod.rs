@@ -5,13 +5,15 @@
 //! anew; every limit refuses or closes and none grows memory. Never waits for RudderStack, and never for Segment longer
 //! than `relay_timeout`.
 //!
-//! `listener` accepts, `connection` speaks HTTP, `request` decides what is asked and journals it, `relay` asks Segment live.
+//! `listener` accepts, `connection` speaks HTTP, `request` decides what is asked and journals it, `pass` and `relay`
+//! ask Segment live.
 
 mod body;
 mod client_ip;
 mod connection;
 mod counters;
 mod listener;
+mod pass;
 mod relay;
 mod request;
 mod settings;

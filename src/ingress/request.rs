@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, Request, Response, header, request::Parts};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::{sync::Semaphore, time::Instant};
@@ -49,28 +49,50 @@ pub struct Desk {
 
 /// Seconds that a client is asked to wait when the trouble is ours: long enough to matter, short enough for SDKs that give up
 /// after three minutes.
-const RETRY_AFTER_S: u32 = 5;
+pub(super) const RETRY_AFTER_S: u32 = 5;
 
 /// A request whose body has been read.
-struct Call {
-    parts: Parts,
-    endpoint: Endpoint,
+pub(super) struct Call {
+    pub(super) parts: Parts,
+    pub(super) endpoint: Endpoint,
     /// The body as the client sent it; of a pixel, the event in its query.
-    body: Bytes,
-    encoding: Encoding,
+    pub(super) body: Bytes,
+    pub(super) encoding: Encoding,
     client_ip: Option<IpAddr>,
 }
 
 /// What a readable call says: whose it is, its events, where they go.
-struct Decided {
-    source: Arc<Source>,
+pub(super) struct Decided {
+    pub(super) source: Arc<Source>,
     key_print: [u8; 8],
     kinds: Vec<Option<EventKind>>,
+    /// What the routes say.
     plan: Plan,
+    way: Way,
     /// Why Segment will drop some of the events after its 200 (protocol.md 1.6).
     discards: Vec<Discard>,
     /// The body as plain JSON.
-    inflated: Bytes,
+    pub(super) inflated: Bytes,
+}
+
+/// How Segment's share of a call travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// From the journal, like RudderStack's.
+    Journal,
+    /// Live, as only Segment can judge it: a body above its limit, a token that is not ours to keep.
+    Live,
+}
+
+impl Decided {
+    /// What the journal is to deliver.
+    fn kept_plan(&self) -> Plan {
+        let mut plan = self.plan.clone();
+        if self.way == Way::Live {
+            plan.events.segment = Selection::None;
+        }
+        plan
+    }
 }
 
 impl Desk {
@@ -78,17 +100,17 @@ impl Desk {
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Reply {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
-        let asked = parts.headers.clone();
+        let origin = parts.headers.get(header::ORIGIN).cloned();
         let mut reply = match protocol::classify(&parts.method, parts.uri.path()) {
             Target::Events(endpoint) => self.take(parts, body, endpoint, peer).await,
-            Target::Preflight => preflight(&asked),
+            Target::Preflight => preflight(&parts.headers),
             Target::Health => said(&protocol::ACCEPTED),
             Target::Metrics => self.pass_metrics(parts, body).await,
             Target::Settings => self.pass_settings(parts).await,
             Target::Cdn => self.pass_cdn(parts).await,
             Target::Unknown => self.pass_unknown(parts, body).await,
         };
-        protocol::cors(&asked, reply.headers_mut());
+        protocol::cors(origin.as_ref(), reply.headers_mut());
         self.counters.answered(reply.status().as_u16());
         self.durations.observe(started.elapsed().as_secs_f64());
         reply
@@ -99,9 +121,7 @@ impl Desk {
         let client_ip = client_ip(peer, &parts.headers, &self.settings.trusted_proxies);
         let read = match read_body(body, &self.settings.limits, &self.memory).await {
             Ok(read) => read,
-            Err(BodyError::TooLarge) => return said(&protocol::bad_request(BadRequest::TooLarge)),
-            Err(BodyError::CutOff) => return said(&protocol::bad_request(BadRequest::CutOff)),
-            Err(BodyError::Crowded) => return said(&protocol::busy(RETRY_AFTER_S)),
+            Err(error) => return unread(error),
         };
         let Some(call) = Call::new(parts, endpoint, read.bytes.clone(), client_ip) else {
             return said(&protocol::PIXEL);
@@ -146,7 +166,10 @@ impl Desk {
             Some(discard) => vec![discard; reading.items.len()],
             None => reading.items.iter().filter_map(|item| protocol::predict(*item, call.endpoint)).collect(),
         };
-        Decision::Decided(Decided { source, key_print, kinds, plan, discards, inflated: inflated.clone() })
+        let oversize = inflated.len() > protocol::REQUEST_BYTES_MAX;
+        let only_segment_can = oversize || protocol::is_bearer(call.parts.headers.get(header::AUTHORIZATION));
+        let way = if only_segment_can && !plan.events.segment.is_none() { Way::Live } else { Way::Journal };
+        Decision::Decided(Decided { source, key_print, kinds, plan, way, discards, inflated: inflated.clone() })
     }
 
     /// The body as plain JSON; None when it does not inflate within its limits.
@@ -173,17 +196,8 @@ impl Desk {
 
     /// Journals what is decided and says so; asks Segment live where only Segment can answer.
     async fn keep(&self, call: Call, id: EnvelopeId, mut decided: Decided) -> Reply {
+        let appended = self.append(&call, id, &mut decided).await;
         let has_segment = !decided.plan.events.segment.is_none();
-        let oversize = decided.inflated.len() > protocol::REQUEST_BYTES_MAX;
-        let live = has_segment && (oversize || protocol::is_bearer(call.parts.headers.get(header::AUTHORIZATION)));
-        if live {
-            decided.plan.events.segment = Selection::None;
-        }
-        let appended = if decided.plan == (Plan { revision: decided.plan.revision, ..Plan::default() }) {
-            Ok(())
-        } else {
-            self.append(&call, id, &mut decided).await
-        };
         let counts = self.counters.source(&decided.source.id);
         let events = decided.kinds.len() as u64;
         match appended {
@@ -195,7 +209,7 @@ impl Desk {
                 if has_segment {
                     counts.predict(&decided.discards);
                 }
-                if live {
+                if decided.way == Way::Live {
                     counts.relayed.add(events);
                     return self.relay_decided(call, id, &decided).await;
                 }
@@ -218,11 +232,14 @@ impl Desk {
     async fn append(&self, call: &Call, id: EnvelopeId, decided: &mut Decided) -> Result<(), AppendError> {
         loop {
             let envelope = self.envelope(call, id, decided);
-            let planned =
-                PerDestination::from_fn(|to| u32::try_from(decided.plan.events.of(to).count(decided.kinds.len())).unwrap_or(u32::MAX));
+            let events = decided.kinds.len();
+            let planned = PerDestination::from_fn(|to| u32::try_from(envelope.plan.events.of(to).count(events)).unwrap_or(u32::MAX));
+            if planned == PerDestination::default() {
+                return Ok(());
+            }
             let record = Record {
                 source: decided.source.id.clone(),
-                revision: decided.plan.revision,
+                revision: envelope.plan.revision,
                 planned,
                 received_at: envelope.received_at,
                 payload: envelope.encode(),
@@ -239,7 +256,7 @@ impl Desk {
         }
     }
 
-    fn envelope(&self, call: &Call, id: EnvelopeId, decided: &Decided) -> Envelope {
+    pub(super) fn envelope(&self, call: &Call, id: EnvelopeId, decided: &Decided) -> Envelope {
         let headers = &call.parts.headers;
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         Envelope {
@@ -256,93 +273,9 @@ impl Desk {
             key_print: decided.key_print,
             encoding: call.encoding,
             events: u32::try_from(decided.kinds.len()).unwrap_or(u32::MAX),
-            plan: decided.plan.clone(),
+            plan: decided.kept_plan(),
             body: call.body.clone(),
         }
-    }
-
-    /// Relays a call whole, with the same edits as Segment's copy from the journal: the ids that RudderStack's copy has, and
-    /// the client's address.
-    async fn relay_decided(&self, mut call: Call, id: EnvelopeId, decided: &Decided) -> Reply {
-        let mut envelope = self.envelope(&call, id, decided);
-        envelope.plan.events.segment = Selection::All;
-        if let Ok(copy) = protocol::segment_copy(&envelope, &decided.inflated, self.clock.now())
-            && !matches!(call.endpoint, Endpoint::Pixel(_))
-        {
-            call.body = copy.body;
-            if copy.encoding == Encoding::Identity {
-                call.parts.headers.remove(header::CONTENT_ENCODING);
-            }
-        }
-        self.relay_call(&call, Some(&decided.source)).await
-    }
-
-    async fn pass_unreadable(&self, call: Call) -> Reply {
-        self.counters.unreadable.add(1);
-        self.relay_call(&call, None).await
-    }
-
-    /// Sends a call to Segment as it came and hands its answer on; a pixel gets its picture whatever happens.
-    async fn relay_call(&self, call: &Call, source: Option<&Source>) -> Reply {
-        let host = super::relay::requested_host(&call.parts);
-        let upstream = source.map_or_else(|| self.relays.by_host(host.as_deref()), |source| self.relays.of_region(source.region));
-        let body = if matches!(call.endpoint, Endpoint::Pixel(_)) { Bytes::new() } else { call.body.clone() };
-        let answered = self.relays.pass(upstream, &call.parts, body, self.settings.limits.relay_timeout).await;
-        match (answered, call.endpoint) {
-            (Ok(answer), Endpoint::Pixel(_)) if answer.status() == StatusCode::OK => answer,
-            (_, Endpoint::Pixel(_)) => said(&protocol::PIXEL),
-            // A redirect of a POST loses it in most SDKs (clients.md 4.2): better to be asked again.
-            (Ok(answer), _) if !answer.status().is_redirection() => answer,
-            (Ok(_) | Err(_), _) => {
-                self.counters.relay_failures.add(1);
-                said(&protocol::busy(RETRY_AFTER_S))
-            }
-        }
-    }
-
-    /// `/v1/m` is Segment's alone; when no source has a share of Segment it is answered here.
-    async fn pass_metrics(&self, parts: Parts, body: Incoming) -> Reply {
-        let wanted = self.sources.load().list().iter().any(|source| source.route.segment().hundredths() > 0);
-        if !wanted && !self.sources.load().list().is_empty() {
-            return said(&protocol::ACCEPTED);
-        }
-        self.pass_unknown(parts, body).await
-    }
-
-    async fn pass_unknown(&self, parts: Parts, body: Incoming) -> Reply {
-        let Ok(read) = read_body(body, &self.settings.limits, &self.memory).await else {
-            return said(&protocol::bad_request(BadRequest::TooLarge));
-        };
-        let upstream = self.relays.by_host(super::relay::requested_host(&parts).as_deref());
-        self.fetched(upstream, &parts, read.bytes.clone()).await
-    }
-
-    async fn pass_cdn(&self, parts: Parts) -> Reply {
-        let upstream = self.relays.cdn_by_host(super::relay::requested_host(&parts).as_deref());
-        self.fetched(upstream, &parts, Bytes::new()).await
-    }
-
-    /// Settings come back with `apiHost` pointing here; anything that cannot be rewritten passes as it is.
-    async fn pass_settings(&self, mut parts: Parts) -> Reply {
-        self.counters.settings_fetched.add(1);
-        let Some(public_host) = &self.settings.public_host else { return self.pass_cdn(parts).await };
-        parts.headers.remove(header::ACCEPT_ENCODING);
-        let upstream = self.relays.cdn_by_host(super::relay::requested_host(&parts).as_deref());
-        match self.relays.pass_bytes(upstream, &parts, Bytes::new(), self.settings.limits.relay_timeout).await {
-            Ok((head, body)) => {
-                let body = protocol::rewrite_api_host(&body, public_host).map_or(body, Bytes::from);
-                Response::from_parts(head, Full::new(body))
-            }
-            Err(_) => said(&protocol::busy(RETRY_AFTER_S)),
-        }
-    }
-
-    async fn fetched(&self, upstream: &crate::upstream::Upstream, parts: &Parts, body: Bytes) -> Reply {
-        self.relays.pass(upstream, parts, body, self.settings.limits.relay_timeout).await.unwrap_or_else(|error| {
-            tracing::debug!(event = "relay_failed", %error);
-            self.counters.relay_failures.add(1);
-            said(&protocol::busy(RETRY_AFTER_S))
-        })
     }
 }
 
@@ -383,8 +316,17 @@ const fn accepted(endpoint: Endpoint) -> &'static Answer {
     }
 }
 
+/// What a client hears whose body was not read.
+pub(super) fn unread(error: BodyError) -> Reply {
+    said(&match error {
+        BodyError::TooLarge => protocol::bad_request(BadRequest::TooLarge),
+        BodyError::CutOff => protocol::bad_request(BadRequest::CutOff),
+        BodyError::Crowded => protocol::busy(RETRY_AFTER_S),
+    })
+}
+
 /// Puts an answer of ours on the wire.
-fn said(answer: &Answer) -> Reply {
+pub(super) fn said(answer: &Answer) -> Reply {
     let mut reply = Response::new(Full::new(Bytes::from_static(answer.body)));
     *reply.status_mut() = answer.status;
     reply.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(answer.content_type));

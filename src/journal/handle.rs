@@ -1,13 +1,45 @@
 //! The handle that the rest of segue holds.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex, atomic::Ordering},
+    thread::JoinHandle,
+    time::Duration,
+};
 
-use super::{AppendError, Disk, Health, Lane, LaneId, Ledger, OpenError, Position, Quarantined, Record, RecoveryReport, Settings, Usage};
-use crate::model::Revision;
+use tokio::sync::oneshot;
+
+use super::{
+    AppendError, Disk, Health, Lane, LaneId, Ledger, OpenError, Position, Quarantined, Record, RecoveryReport, Settings, Usage,
+    commit::Committer,
+    format::record_bytes,
+    keeper,
+    quarantine::Quarantine,
+    recovery::{Recovered, recover},
+    saver::Saver,
+    shared::{Pending, QUEUE_KIB_MAX, Shared, SyncObserver},
+    shelf::lock,
+};
+use crate::model::{Destination, Revision, WallTime};
 
 /// The durable log. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Journal;
+pub struct Journal {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    threads: Mutex<Threads>,
+}
+
+/// The journal's threads; none once they have ended.
+#[derive(Debug, Default)]
+struct Threads {
+    commit: Option<JoinHandle<()>>,
+    others: Vec<JoinHandle<()>>,
+}
 
 /// An opened journal, and what opening found.
 #[derive(Debug)]
@@ -24,7 +56,23 @@ impl Journal {
     /// # Errors
     /// When the format is newer than this segue, the settings contradict each other, or the disk refuses.
     pub fn open(disk: Arc<dyn Disk>, settings: &Settings) -> Result<Opened, OpenError> {
-        todo!("{disk:?} {settings:?}")
+        let recovered = recover(
+            disk,
+            settings,
+            #[cfg(test)]
+            super::sabotage::Sabotage::None,
+        )?;
+        let Recovered { shared, cursor, report } = recovered;
+        let mut saver = Saver::new(Arc::clone(&shared), cursor);
+        if let Err(error) = saver.step() {
+            tracing::error!(%error, "cursors cannot be saved yet");
+        }
+        let committer = Committer::new(Arc::clone(&shared), None);
+        let keeping = Arc::clone(&shared);
+        let commit = spawn("journal-commit", move || committer.run())?;
+        let others = vec![spawn("journal-cursor", move || saver.run())?, spawn("journal-keeper", move || keeper::run(&keeping))?];
+        let threads = Mutex::new(Threads { commit: Some(commit), others });
+        Ok(Opened { journal: Self { inner: Arc::new(Inner { shared, threads }) }, report })
     }
 
     /// Keeps a record, and returns only when it is on disk: its bytes and its file's name. Dropping the future does not
@@ -33,32 +81,53 @@ impl Journal {
     /// # Errors
     /// When the record was not kept; see [`AppendError`].
     pub async fn append(&self, record: Record) -> Result<Position, AppendError> {
-        todo!("{record:?}")
+        let shared = &self.inner.shared;
+        let bytes = record_bytes(&record.source, record.payload.len());
+        let bytes_max = self.record_bytes_max();
+        if bytes > bytes_max {
+            return Err(AppendError::TooLarge { bytes, bytes_max });
+        }
+        let room_kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let Ok(room) = shared.queue.room.acquire_many(room_kib).await else { return Err(AppendError::Closed) };
+        let (answer, answered) = oneshot::channel();
+        shared.queue.push(Pending { record, answer, room_kib })?;
+        // The commit thread gives the room back.
+        room.forget();
+        answered.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// The largest record that can be appended, its source's name and 48 bytes included.
+    #[must_use]
+    pub fn record_bytes_max(&self) -> u64 {
+        (self.inner.shared.settings.volume_size.0 / 2).min(QUEUE_KIB_MAX as u64 * 1024)
     }
 
     /// Makes later appends under a lower revision [`AppendError::Stale`].
     pub fn raise_revision(&self, revision: Revision) {
-        todo!("{revision}")
+        self.inner.shared.revision.fetch_max(revision.0, Ordering::AcqRel);
+        self.inner.shared.saver.ring();
     }
 
-    /// The newest revision that was raised or appended, restarts included.
+    /// The newest revision that was raised or appended, restarts included. Routes that start below it cannot append.
     #[must_use]
     pub fn revision(&self) -> Revision {
-        todo!()
+        self.inner.shared.revision()
     }
 
     /// The consumer of a lane. There is one per lane: taking it again starts at the oldest record that is not complete,
     /// and the older handle gets nothing more.
     #[must_use]
     pub fn lane(&self, id: &LaneId) -> Lane {
-        todo!("{id:?}")
+        let shared = Arc::clone(&self.inner.shared);
+        let shelf = shared.shelf(&id.source);
+        Lane::attach(shared, shelf, id.destination)
     }
 
     /// Every lane that ever had an event planned, with what became of them. Lanes of sources that are no longer configured
     /// are among them: they keep their records.
     #[must_use]
     pub fn ledger(&self) -> Vec<(LaneId, Ledger)> {
-        todo!()
+        ledger(&self.inner.shared)
     }
 
     /// What a lane has in quarantine, oldest first.
@@ -66,29 +135,122 @@ impl Journal {
     /// # Errors
     /// When the quarantine cannot be read.
     pub async fn quarantined(&self, id: &LaneId) -> io::Result<Vec<Quarantined>> {
-        todo!("{id:?}")
+        let (shared, id) = (Arc::clone(&self.inner.shared), id.clone());
+        tokio::task::spawn_blocking(move || Quarantine::list(&shared, &id)).await.map_err(io::Error::other)?
     }
 
     /// How much disk is used.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        todo!()
+        usage(&self.inner.shared)
     }
 
     /// Whether records can be appended.
     #[must_use]
     pub fn health(&self) -> Health {
-        todo!()
+        lock(&self.inner.shared.status).health
     }
 
-    /// Has `observer` told how long each sync of a volume took. The first observer stays; it runs on the commit thread and must not block.
+    /// Has `observer` told how long each sync of a volume took. The first observer stays; it runs on the commit thread and
+    /// must not block.
     pub fn observe_syncs(&self, observer: impl Fn(Duration) + Send + Sync + 'static) {
-        let _ = observer;
-        todo!()
+        let _ = self.inner.shared.sync_observer.set(SyncObserver(Box::new(observer)));
     }
 
     /// Writes what is queued, makes the cursors durable and ends the threads. Appends after it are [`AppendError::Closed`].
     pub async fn close(&self) {
-        todo!()
+        let inner = Arc::clone(&self.inner);
+        let ended = tokio::task::spawn_blocking(move || inner.end()).await;
+        if let Err(error) = ended {
+            tracing::error!(%error, "the journal did not close well");
+        }
     }
+}
+
+impl Inner {
+    /// Ends the threads, writers first, so that the last save covers everything. Blocks.
+    fn end(&self) {
+        let mut threads = lock(&self.threads);
+        self.shared.queue.close();
+        if let Some(commit) = threads.commit.take() {
+            report_panic(commit.join());
+        }
+        self.shared.saver.close();
+        self.shared.keeper.close();
+        for thread in threads.others.drain(..) {
+            report_panic(thread.join());
+        }
+    }
+}
+
+impl Drop for Inner {
+    /// Lets the threads end by themselves, after what is queued.
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        self.shared.saver.close();
+        self.shared.keeper.close();
+    }
+}
+
+fn report_panic(joined: std::thread::Result<()>) {
+    if joined.is_err() {
+        tracing::error!("a thread of the journal panicked");
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    started.map_err(|source| OpenError::Disk { doing: format!("cannot start the thread {name}"), source })
+}
+
+/// The ledger of all lanes.
+pub(super) fn ledger(shared: &Shared) -> Vec<(LaneId, Ledger)> {
+    let shelves = shared.all_shelves();
+    // The ends first: what is planned afterwards is pending.
+    let mut ended = Vec::with_capacity(shelves.len() * 2);
+    for shelf in &shelves {
+        for destination in Destination::ALL {
+            ended.push((shelf, destination, lock(&shelf.lanes.of(destination).state).totals));
+        }
+    }
+    let log = lock(&shared.log);
+    let rows = ended.into_iter().filter_map(|(shelf, destination, totals)| {
+        let planned = *log.planned_of(shelf.ordinal).of(destination);
+        let id = LaneId { source: shelf.source.clone(), destination };
+        (planned > 0).then(|| (id, totals.ledger(planned)))
+    });
+    rows.collect()
+}
+
+/// How much disk is used.
+fn usage(shared: &Shared) -> Usage {
+    let oldest_pending = oldest_pending(shared);
+    let log = lock(&shared.log);
+    let newest = log.end().volume;
+    let pinned = log.volumes.iter().filter(|(id, volume)| volume.passed_at.is_none() && **id != newest);
+    Usage {
+        bytes: log.bytes(),
+        capacity: shared.settings.size_max.0,
+        pinned_bytes: pinned.map(|(_, volume)| volume.size).sum(),
+        volumes: log.volumes.len() as u64,
+        oldest_pending,
+        memory_bytes: shared.memory_bytes.load(Ordering::Relaxed) as u64,
+        faults: shared.counts.faults(),
+    }
+}
+
+fn oldest_pending(shared: &Shared) -> Option<WallTime> {
+    let pending = ledger(shared).into_iter().filter(|(_, ledger)| ledger.pending > 0);
+    pending
+        .filter_map(|(id, _)| {
+            let shelf = shared.shelf(&id.source);
+            let state = lock(&shelf.lanes.of(id.destination).state);
+            let (handed_out, reader) = (state.oldest_handed_out(), state.reader);
+            drop(state);
+            handed_out.or_else(|| lock(&shelf.tail).oldest_after(id.destination, reader)).or_else(|| {
+                let log = lock(&shared.log);
+                log.volumes.range(reader.volume..).next().map(|(_, volume)| volume.opened_at)
+            })
+        })
+        .min()
 }

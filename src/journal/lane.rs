@@ -1,24 +1,191 @@
 //! A lane's consumer.
 
-use super::{Entry, Position, QuarantineError, Quarantined, Tally};
-use crate::model::WallTime;
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::task::JoinHandle;
+
+use super::{
+    Entry, Position, QuarantineError, Quarantined, Tally, UNSAVED_COMPLETIONS_MAX,
+    commit::forget_memory,
+    lane_state::Handed,
+    reader::{Item, read_on},
+    shared::Shared,
+    shelf::{LaneCore, Shelf, Taken, lock},
+    words::LaneId,
+};
+use crate::model::{Destination, WallTime};
+
+/// How long to wait when a volume cannot be opened.
+const READ_FAILED_PAUSE: Duration = Duration::from_secs(1);
 
 /// The consumer of one lane: takes its records in journal order and says how they ended.
 #[derive(Debug)]
-pub struct Lane;
+pub struct Lane {
+    shared: Arc<Shared>,
+    shelf: Arc<Shelf>,
+    destination: Destination,
+    generation: u64,
+    /// Read from disk and not looked at yet.
+    found: VecDeque<Item>,
+    /// A read under way, kept when `next` is dropped in the middle of it.
+    reading: Option<JoinHandle<io::Result<Vec<Item>>>>,
+}
+
+/// What a lane can do now.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Hand out this record.
+    Entry(Entry),
+    /// Read from disk, from here on.
+    Read(Position),
+    /// Nothing, until its bell rings.
+    Wait,
+    /// Nothing any more: the lane has a newer consumer.
+    Replaced,
+}
 
 impl Lane {
+    pub(super) fn attach(shared: Arc<Shared>, shelf: Arc<Shelf>, destination: Destination) -> Self {
+        lock(&shelf.tail).detach(destination);
+        let core = shelf.lanes.of(destination);
+        let generation = lock(&core.state).attach();
+        // The older consumer may sleep on the bell; it must not take what rings for this one.
+        core.bell.notify_waiters();
+        Self { shared, shelf, destination, generation, found: VecDeque::new(), reading: None }
+    }
+
     /// The next record of this lane, in journal order, from the restored cursor; waits when there is none, and when
-    /// more completions than [`UNSAVED_COMPLETIONS_MAX`](super::UNSAVED_COMPLETIONS_MAX) are not durable yet.
-    /// May be dropped at any await without losing a record. Waits for ever once the journal is closed.
+    /// [`UNSAVED_COMPLETIONS_MAX`] completions are not durable yet. May be dropped at any await without losing a record.
+    /// Waits for ever once the journal is closed.
     pub async fn next(&mut self) -> Entry {
-        todo!()
+        loop {
+            let shelf = Arc::clone(&self.shelf);
+            let rings = shelf.lanes.of(self.destination).bell.notified();
+            match self.step() {
+                Next::Entry(entry) => return entry,
+                Next::Wait => rings.await,
+                Next::Read(from) => self.read(from).await,
+                Next::Replaced => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Reads on without holding up the runtime.
+    async fn read(&mut self, from: Position) {
+        let reading = self.reading.get_or_insert_with(|| {
+            let (shared, shelf, destination) = (Arc::clone(&self.shared), Arc::clone(&self.shelf), self.destination);
+            tokio::task::spawn_blocking(move || read_on(&shared, &shelf, destination, from))
+        });
+        let read = reading.await;
+        self.reading = None;
+        match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok(items) if !items.is_empty() => self.found.extend(items),
+            Ok(_) => tokio::time::sleep(READ_FAILED_PAUSE).await,
+            Err(error) => {
+                tracing::error!(%error, lane = %self.id(), "a volume cannot be read now; trying again");
+                tokio::time::sleep(READ_FAILED_PAUSE).await;
+            }
+        }
+    }
+
+    /// Moves on as far as memory goes.
+    pub(super) fn step(&mut self) -> Next {
+        let core = self.shelf.lanes.of(self.destination);
+        if core.unsaved_events.load(Ordering::Acquire) >= UNSAVED_COMPLETIONS_MAX
+            && !self.shared.counts.unsaved_allowed.load(Ordering::Acquire)
+        {
+            self.shared.saver.ring_urgently();
+            return Next::Wait;
+        }
+        while let Some(item) = self.found.pop_front() {
+            if let Some(entry) = self.look_at(item) {
+                return Next::Entry(entry);
+            }
+        }
+        self.take_from_memory()
+    }
+
+    fn take_from_memory(&self) -> Next {
+        let core = self.shelf.lanes.of(self.destination);
+        loop {
+            let mut state = lock(&core.state);
+            if state.generation != self.generation {
+                return Next::Replaced;
+            }
+            let mut tail = lock(&self.shelf.tail);
+            let kept = match tail.take(self.destination, state.reader) {
+                Taken::Record(kept) => kept,
+                Taken::Nothing => return Next::Wait,
+                Taken::Behind => return Next::Read(state.reader),
+            };
+            let (records, bytes) = tail.drop_taken(&self.shelf);
+            drop(tail);
+            let planned = *kept.planned.of(self.destination);
+            let after = self.shelf.after(kept.position, kept.payload.len());
+            let handed = state.hand_out(kept.position, after, planned, kept.received_at);
+            drop(state);
+            if records > 0 {
+                forget_memory(&self.shared, records, bytes);
+            }
+            if handed == Handed::Out {
+                return Next::Entry(Entry { position: kept.position, payload: kept.payload, planned });
+            }
+        }
+    }
+
+    fn look_at(&self, item: Item) -> Option<Entry> {
+        let core = self.shelf.lanes.of(self.destination);
+        let mut state = lock(&core.state);
+        if state.generation != self.generation {
+            return None;
+        }
+        match item {
+            Item::Record { position, after, planned, received_at, payload } => {
+                let ahead = position >= state.reader;
+                let handed = ahead.then(|| state.hand_out(position, after, planned, received_at));
+                return (handed == Some(Handed::Out)).then_some(Entry { position, payload, planned });
+            }
+            Item::Lost { position, after, events } if position >= state.reader => state.lose(position, after, events),
+            Item::Lost { .. } => {}
+            Item::Volume { start, planned } => {
+                let lost = state.cross(start, planned);
+                if lost > 0 {
+                    tracing::error!(lane = %self.id(), events = lost, before = %start, "events were lost to the disk; counted as quarantined");
+                }
+            }
+            Item::Passed { until } => state.pass(until),
+        }
+        drop(state);
+        self.shared.saver.ring();
+        None
+    }
+
+    /// Puts in what was read from disk.
+    #[cfg(test)]
+    pub(super) fn read_now(&mut self, from: Position) {
+        let items = read_on(&self.shared, &self.shelf, self.destination, from).unwrap_or_default();
+        self.found.extend(items);
     }
 
     /// Notes that all events of that record came to their end. Once is enough; a position that was not handed out, or
-    /// was completed before, is ignored.
+    /// was completed before, is ignored. A tally that is not what was planned is made to fit, and logged as an error.
     pub fn complete(&self, position: Position, tally: Tally) {
-        todo!("{position} {tally:?}")
+        let core = self.core();
+        let mut state = lock(&core.state);
+        let events = state.complete(position, tally);
+        // Under the lock, so that a save that sees these completions also sees this count.
+        let unsaved = core.unsaved_events.fetch_add(events, Ordering::AcqRel) + events;
+        drop(state);
+        if unsaved >= UNSAVED_COMPLETIONS_MAX / 2 {
+            self.shared.saver.ring_urgently();
+        } else if events > 0 {
+            self.shared.saver.ring();
+        }
     }
 
     /// Keeps an event that the destination refuses for good: durable when it returns. To be called before
@@ -27,17 +194,35 @@ impl Lane {
     /// # Errors
     /// When it could not be made durable.
     pub async fn quarantine(&self, item: Quarantined) -> Result<(), QuarantineError> {
-        todo!("{item:?}")
+        let (shared, id) = (Arc::clone(&self.shared), self.id());
+        let kept = tokio::task::spawn_blocking(move || {
+            if shared.queue.is_closed() {
+                return Err(QuarantineError::Closed);
+            }
+            lock(&shared.quarantine).keep(&shared, &id, item)
+        });
+        kept.await.map_err(io::Error::other)?
     }
 
     /// Remembers, across restarts, that the destination asked to be left alone until then; None: no longer.
     pub fn hold_until(&self, until: Option<WallTime>) {
-        todo!("{until:?}")
+        lock(&self.core().state).held_until = until;
+        self.shared.saver.ring();
     }
 
     /// What [`Lane::hold_until`] was told last.
     #[must_use]
     pub fn held_until(&self) -> Option<WallTime> {
-        todo!()
+        lock(&self.core().state).held_until
+    }
+
+    /// Whose lane it is.
+    #[must_use]
+    pub fn id(&self) -> LaneId {
+        LaneId { source: self.shelf.source.clone(), destination: self.destination }
+    }
+
+    fn core(&self) -> &LaneCore {
+        self.shelf.lanes.of(self.destination)
     }
 }

@@ -1,11 +1,27 @@
 //! The durable log (under construction; the API stands).
 
+mod bytes;
+mod commit;
+mod cursor;
 mod disk;
 mod error;
+mod format;
 mod handle;
+mod keeper;
 mod lane;
+mod lane_state;
+mod names;
+mod quarantine;
+mod reader;
 mod real;
+mod recovery;
+#[cfg(test)]
+mod sabotage;
+mod saver;
+mod scan;
 mod settings;
+mod shared;
+mod shelf;
 mod words;
 
 pub use disk::{Disk, DiskFile};

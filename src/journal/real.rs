@@ -1,12 +1,29 @@
 //! The real disk.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use super::{Disk, DiskFile, OpenError};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
+
+use super::{Disk, DiskFile, OpenError, names};
 
 /// A directory of the file system, locked for this process.
 #[derive(Debug)]
-pub struct RealDisk;
+pub struct RealDisk {
+    dir: PathBuf,
+    /// Kept open: its sync makes names durable.
+    handle: File,
+    /// Holds the lock as long as it is open; the system lets it go with the process, however that ends.
+    _lock: File,
+}
+
+#[derive(Debug)]
+struct RealFile(File);
 
 impl RealDisk {
     /// Takes the directory: made with mode 0700 when absent, its files have mode 0600, and a second process is refused.
@@ -15,27 +32,96 @@ impl RealDisk {
     /// # Errors
     /// When another process has it, or the disk refuses.
     pub fn open(dir: &Path) -> Result<Arc<dyn Disk>, OpenError> {
-        todo!("{dir:?}")
+        let failed = |doing: &str, source| OpenError::Disk { doing: format!("cannot {doing} {}", dir.display()), source };
+        if !dir.is_dir() {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| failed("make the directory", error))?;
+            if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| failed("sync the parent of", error))?;
+            }
+        }
+        let handle = File::open(dir).map_err(|error| failed("open", error))?;
+        let lock = options().create(true).truncate(false).open(dir.join(names::LOCK)).map_err(|error| failed("lock", error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Arc::new(Self { dir: dir.to_owned(), handle, _lock: lock })),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir: dir.display().to_string() }),
+            Err(TryLockError::Error(error)) => Err(failed("lock", error)),
+        }
     }
+}
+
+/// Read and write, for nobody else.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options
 }
 
 impl Disk for RealDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        todo!()
+        let entries = std::fs::read_dir(&self.dir)?;
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
-    fn create(&self, _: &str) -> io::Result<Arc<dyn DiskFile>> {
-        todo!()
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(options().create_new(true).open(self.dir.join(name))?)))
     }
-    fn open(&self, _: &str) -> io::Result<Arc<dyn DiskFile>> {
-        todo!()
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(options().open(self.dir.join(name))?)))
     }
-    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
-        todo!()
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.dir.join(from), self.dir.join(to))
     }
-    fn remove(&self, _: &str) -> io::Result<()> {
-        todo!()
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.dir.join(name))
     }
+
     fn sync_dir(&self) -> io::Result<()> {
-        todo!()
+        self.handle.sync_all()
+    }
+}
+
+impl DiskFile for RealFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < into.len() {
+            match self.0.read_at(&mut into[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        match fallocate(&self.0, FallocateFlags::empty(), 0, size) {
+            // Some file systems cannot reserve; writing zeros does it there.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        self.0.set_len(size)
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        Ok(fadvise(&self.0, 0, None, Advice::DontNeed)?)
     }
 }

@@ -58,8 +58,9 @@ pub const fn busy(retry_after_s: u32) -> Answer {
 
 /// Adds to an answer what lets a page read it (protocol.md 1.8): only where the answer does not say so itself, so that a relayed
 /// answer stays the vendor's own.
-pub fn cors(request: &HeaderMap, answer: &mut HeaderMap) {
-    let Some(origin) = request.get(header::ORIGIN) else { return };
+/// `origin` is the request's `Origin`; None when no page asks.
+pub fn cors(origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
+    let Some(origin) = origin else { return };
     if answer.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
         return;
     }
@@ -73,7 +74,7 @@ pub fn cors(request: &HeaderMap, answer: &mut HeaderMap) {
 #[must_use]
 pub fn preflight(request: &HeaderMap) -> HeaderMap {
     let mut answer = HeaderMap::new();
-    cors(request, &mut answer);
+    cors(request.get(header::ORIGIN), &mut answer);
     answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, OPTIONS"));
     let ours = "authorization, content-type, x-retry-count, x-requested-with";
     let asked = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS).and_then(|asked| asked.to_str().ok()).unwrap_or_default();
@@ -109,10 +110,10 @@ mod tests {
         assert!(answer[header::ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap().ends_with("authorization,x-custom"));
         let mut own = HeaderMap::new();
         own.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        cors(&request, &mut own);
+        cors(request.get(header::ORIGIN), &mut own);
         assert_eq!(own.len(), 1, "a relayed answer keeps its own");
         let mut none = HeaderMap::new();
-        cors(&HeaderMap::new(), &mut none);
+        cors(None, &mut none);
         assert!(none.is_empty(), "no page, no headers");
     }
 }

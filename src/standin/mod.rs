@@ -17,6 +17,7 @@
 //! ```
 
 mod book;
+mod broken;
 mod control;
 mod counts;
 mod encoding;
@@ -27,6 +28,7 @@ mod moment;
 mod object;
 mod options;
 mod query;
+mod rudder_answer;
 mod rudder_event;
 mod rudder_pixel;
 mod rudderstack;

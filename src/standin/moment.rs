@@ -1,6 +1,6 @@
 //! Times as clients write them, read as leniently as RudderStack reads them.
 
-use jiff::fmt::rfc2822;
+use jiff::{Timestamp, fmt::rfc2822, fmt::temporal::Pieces};
 
 use crate::model::WallTime;
 
@@ -10,6 +10,19 @@ use crate::model::WallTime;
 pub(super) fn read(text: &str) -> Option<WallTime> {
     let text = text.trim();
     WallTime::parse(text).or_else(|| epoch(text)).or_else(|| mail(text)).or_else(|| slashes(text))
+}
+
+/// Prints a moment as the processor does: RFC 3339 with milliseconds, in the offset that its text had, else in UTC.
+pub(super) fn print(moment: WallTime, text: Option<&str>) -> String {
+    let in_its_offset = || {
+        let offset = Pieces::parse(text?.trim()).ok()?.to_numeric_offset()?;
+        if offset.is_zero() {
+            return None;
+        }
+        let moment = Timestamp::from_millisecond(moment.as_millis()).ok()?;
+        Some(format!("{:.3}", moment.display_with_offset(offset)))
+    };
+    in_its_offset().unwrap_or_else(|| moment.to_rfc3339())
 }
 
 fn epoch(text: &str) -> Option<WallTime> {
@@ -55,6 +68,14 @@ mod tests {
         ];
         for text in table {
             assert_eq!(read(text), want, "{text}");
+        }
+        for (text, want) in [
+            ("2026-11-23T22:49:55+01:00", "2026-11-23T22:49:55.000+01:00"),
+            ("2026-11-23T21:49:55-00:00", "2026-11-23T21:49:55.000Z"),
+            ("2026-11-23 21:49:55", "2026-11-23T21:49:55.000Z"),
+            ("1795470595", "2026-11-23T21:49:55.000Z"),
+        ] {
+            assert_eq!(print(WallTime::from_millis(1_795_470_595_000), Some(text)), want, "{text}");
         }
         for text in ["", "soon", "12", "99999999999999999999"] {
             assert_eq!(read(text), None, "{text}");

@@ -7,7 +7,7 @@ use crate::model::{
     json::{Kind, Raw, parse},
 };
 
-use super::{Times, Verdict, book::Judged, exchange::Detail, identity, moment, object::Object, rudderstack::Refusal};
+use super::{Times, Verdict, book::Judged, exchange::Detail, identity, moment, object::Object, rudder_answer::Refusal};
 
 /// What all events of a request share.
 #[derive(Debug, Clone)]
@@ -117,12 +117,48 @@ fn hand_on(item: Raw<'_>, event: &Judged, request_ip: &str) -> String {
     let mut out = Object::of(item);
     out.set_string("rudderId", &identity::rudder_id(user_id, anonymous_id));
     out.set_string("messageId", &event.message_id);
-    out.set_string("timestamp", &timestamp.to_rfc3339());
-    out.set_string("originalTimestamp", &original_timestamp.to_rfc3339());
+    let own = |name: &str| item.get(name).and_then(Raw::string);
+    let times = [("timestamp", timestamp), ("originalTimestamp", original_timestamp), ("sentAt", sent_at.unwrap_or(received_at))];
+    for (name, moment) in times {
+        out.set_string(name, &moment::print(moment, own(name).as_deref()));
+    }
     out.set_string("receivedAt", &received_at.to_rfc3339());
-    out.set_string("sentAt", &sent_at.unwrap_or(received_at).to_rfc3339());
     out.set_string("request_ip", request_ip);
-    out.text()
+    numbers_as_go(&out.text())
+}
+
+/// The same JSON with each number as Go prints it: the gateway reads events into maps of float64 and writes them anew, so whole
+/// numbers above 2^53 lose their last digits (protocol.md T31).
+fn numbers_as_go(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|one: char| one == '"' || one == '-' || one.is_ascii_digit()) {
+        out.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let end =
+            if rest.starts_with('"') { string_end(rest) } else { rest.find(|one: char| ",]} \n\r\t".contains(one)).unwrap_or(rest.len()) };
+        match rest[..end].parse::<f64>() {
+            Ok(number) if number.is_finite() && !rest.starts_with('"') => out.push_str(&printed_as_go(number)),
+            _ => out.push_str(&rest[..end]),
+        }
+        rest = &rest[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Where the valid JSON string that `text` begins with ends.
+fn string_end(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = 1;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
+        at += found;
+        if bytes[at] == b'"' {
+            return at + 1;
+        }
+        at += 2;
+    }
+    text.len()
 }
 
 fn judge(event: Raw<'_>, kind: &str, intake: &Intake) -> Result<Judged, Refusal> {
@@ -209,7 +245,9 @@ const REQUEST_BYTES_MAX: usize = 4000 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
+
+    use super::{super::object::quoted, *};
 
     fn intake() -> Intake {
         Intake {
@@ -240,6 +278,34 @@ mod tests {
         ];
         for (text, want) in table {
             assert_eq!(sanitized(&stringified(parse(text.as_bytes()).unwrap())), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_go_through_float64() {
+        let table = [
+            (r#"{"a":9007199254740993,"b":[1.50,-0,1e2]}"#, r#"{"a":9007199254740992,"b":[1.5,-0,100]}"#),
+            (r#"{"9007199254740993":"1.50 \" 2.50","c":true,"d":1}"#, r#"{"9007199254740993":"1.50 \" 2.50","c":true,"d":1}"#),
+            // Beyond a float64 Go's parser gives up and the gateway's has its own ways: it is left as it came.
+            ("[1e400]", "[1e400]"),
+        ];
+        for (text, want) in table {
+            assert_eq!(numbers_as_go(text), want);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_json_is_taken_or_refused(text in r#"[\[\]{}",:0-9eE+.\-a-z \\]{0,40}"#, id in ".{0,12}", number in any::<f64>()) {
+            let (id, sent) = (quoted(&id), quoted(&text));
+            let body = format!(r#"{{"batch":[{{"userId":{id},"p":{sent}}},{{"anonymousId":{number},"sentAt":{sent},"timestamp":{id}}}]}}"#);
+            for body in [body.as_bytes(), text.as_bytes(), id.as_bytes()] {
+                let outcomes = [batch(body, &intake()), single(body, "track", &intake()), webhook(body, &intake())];
+                for event in outcomes.into_iter().flatten().flatten() {
+                    prop_assert!(parse(event.handed_on.unwrap().as_bytes()).is_ok());
+                }
+                let _ = users(body);
+            }
         }
     }
 

@@ -299,3 +299,42 @@ const BATCH_EVENTS_MAX: usize = 2500;
 /// One transparent pixel.
 pub(super) const GIF: &[u8] =
     b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0\x21\xf9\x04\x01\0\0\0\0\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0\x3b";
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use http::HeaderMap;
+    use proptest::prelude::*;
+
+    use crate::model::WallTime;
+
+    use super::{super::Key, *};
+
+    fn arrived(method: Method, path: &str, query: Option<String>, body: Bytes) -> Arrived {
+        let (peer, at) = (Ipv4Addr::LOCALHOST.into(), WallTime::from_millis(0));
+        Arrived { method, path: path.to_owned(), query, headers: HeaderMap::new(), body, peer, at }
+    }
+
+    proptest! {
+        #[test]
+        fn any_request_gets_an_answer_and_hands_on_json(text in ".{0,40}", number in any::<f64>(), path in "/v1/[a-z/]{1,12}") {
+            let tracking = Tracking::new(&Options { keys: vec![Key::enabled("wk_test_a")], ..Options::default() });
+            let quoted = Value::from(text.as_str());
+            let item = format!(r#"{{"type":"track","event":"E","userId":{quoted},"timestamp":{quoted},"context":{{"n":{number},{quoted}:{{}}}}}}"#);
+            let batch = format!(r#"{{"writeKey":"wk_test_a","context":{{{quoted}:{{"x":1}}}},"batch":[{item},{number}]}}"#);
+            for path in [path.as_str(), "/v1/batch", "/v1/b", "/v1/t"] {
+                for body in [text.clone(), item.clone(), batch.clone()] {
+                    let reply = tracking.reply(&arrived(Method::POST, path, None, body.into()));
+                    for event in reply.events.iter().filter_map(|event| event.handed_on.as_ref()) {
+                        prop_assert!(parse(event.as_bytes()).is_ok(), "{event}");
+                    }
+                }
+            }
+            for query in [text.clone(), format!("data={text}"), format!("writeKey=wk_test_a&{text}")] {
+                let reply = tracking.reply(&arrived(Method::GET, "/v1/pixel/track", Some(query), Bytes::new()));
+                prop_assert_eq!(reply.answer.status, StatusCode::OK);
+            }
+        }
+    }
+}

@@ -28,8 +28,11 @@ pub(super) enum Side {
 pub(super) struct Frame<'a> {
     /// The type that the path says; None in a batch.
     kind: Option<&'static str>,
-    /// The batch, for its context, integrations and sentAt.
-    batch: Option<Raw<'a>>,
+    /// The batch's own, which lie beneath those of its events.
+    context: Option<Raw<'a>>,
+    integrations: Option<Raw<'a>>,
+    /// The batch's own, for events without.
+    sent_at: Option<WallTime>,
     side: Side,
     peer: IpAddr,
     received_at: WallTime,
@@ -43,7 +46,9 @@ impl<'a> Frame<'a> {
     pub fn single(kind: &'static str, side: Side, arrived: &Arrived, all: Option<DropCode>, source: &str) -> Self {
         Self {
             kind: Some(kind),
-            batch: None,
+            context: None,
+            integrations: None,
+            sent_at: None,
             side,
             peer: arrived.peer,
             received_at: arrived.at,
@@ -54,16 +59,9 @@ impl<'a> Frame<'a> {
     }
 
     pub fn batch(batch: Raw<'a>, side: Side, arrived: &Arrived, all: Option<DropCode>, source: &str) -> Self {
-        Self {
-            kind: None,
-            batch: Some(batch),
-            side,
-            peer: arrived.peer,
-            received_at: arrived.at,
-            source: source.into(),
-            detail: Detail::Whole,
-            all,
-        }
+        let object = |name: &str| batch.get(name).filter(|own| own.kind() == Kind::Object);
+        let (context, integrations) = (object("context"), object("integrations"));
+        Self { kind: None, context, integrations, sent_at: moment(batch, "sentAt"), ..Self::single("", side, arrived, all, source) }
     }
 
     /// The same, of which so much is made.
@@ -148,10 +146,9 @@ fn refuse_fields(event: Raw<'_>, kind: &str) -> Option<DropCode> {
 /// `timestamp = receivedAt - (sentAt - originalTimestamp)`. Without the client's timestamp it is the server's time; without
 /// `sentAt` there is nothing to correct by and the client's timestamp stands.
 fn times(event: Raw<'_>, frame: &Frame<'_>) -> Times {
-    let read = |raw: Option<Raw<'_>>, name: &str| raw?.get(name)?.string().and_then(|text| WallTime::parse(&text));
-    let sent_at = read(Some(event), "sentAt").or_else(|| read(frame.batch, "sentAt"));
+    let sent_at = moment(event, "sentAt").or(frame.sent_at);
     let received_at = frame.received_at;
-    let Some(original_timestamp) = read(Some(event), "timestamp") else {
+    let Some(original_timestamp) = moment(event, "timestamp") else {
         return Times { timestamp: received_at, original_timestamp: received_at, received_at, sent_at };
     };
     let timestamp = match sent_at {
@@ -161,14 +158,18 @@ fn times(event: Raw<'_>, frame: &Frame<'_>) -> Times {
     Times { timestamp, original_timestamp, received_at, sent_at }
 }
 
+fn moment(of: Raw<'_>, name: &str) -> Option<WallTime> {
+    of.get(name)?.string().and_then(|text| WallTime::parse(&text))
+}
+
 fn hand_on(event: Raw<'_>, frame: &Frame<'_>, message_id: &str, times: &Times) -> String {
     let mut out = Object::of(event);
     out.remove("writeKey");
     if let Some(kind) = frame.kind {
         out.set_string("type", kind);
     }
-    for name in ["context", "integrations"] {
-        let Some(under) = frame.batch.and_then(|batch| batch.get(name)).filter(|under| under.kind() == Kind::Object) else { continue };
+    for (name, under) in [("context", frame.context), ("integrations", frame.integrations)] {
+        let Some(under) = under else { continue };
         let mut merged = out.get(name).and_then(|own| parse(own.as_bytes()).ok()).map_or_else(Object::default, Object::of);
         merged.merge_under(under);
         let merged = merged.text();
@@ -211,7 +212,9 @@ mod tests {
     fn frame(all: Option<DropCode>) -> Frame<'static> {
         Frame {
             kind: None,
-            batch: None,
+            context: None,
+            integrations: None,
+            sent_at: None,
             side: Side::Server,
             peer: IpAddr::from([203, 0, 113, 9]),
             received_at: WallTime::parse("2026-11-23T12:00:10.000Z").unwrap(),

@@ -2,30 +2,27 @@
 
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
-    future::Future,
     net::IpAddr,
-    pin::Pin,
     sync::{Mutex, PoisonError},
-    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
 use crate::clock::Clock;
 
 use super::{
-    Fault, Faults, RuleId, TakenRequest,
+    DropCode, Fault, Faults, RuleId, TakenRequest,
     book::{Book, Judged},
+    broken::{AnswerBody, Cut, cut, whole},
     control,
     exchange::{Answer, Arrived, Record, Reply},
     fault::Marks,
-    rudderstack::{self, Gateway},
+    rudder_answer,
+    rudderstack::Gateway,
     segment::{self, Tracking},
     wire::Fate,
 };
@@ -49,7 +46,7 @@ impl Role {
     fn refusal(&self, status: StatusCode, arrived: &Arrived) -> Answer {
         match self {
             Self::Segment(_) => segment::refusal(status, arrived),
-            Self::RudderStack(_) => rudderstack::refusal(status, arrived),
+            Self::RudderStack(_) => rudder_answer::refusal(status, arrived),
         }
     }
 }
@@ -77,8 +74,6 @@ pub(super) struct Connection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("left without an answer")]
 pub(super) struct Unanswered;
-
-type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
 
 impl Stage {
     /// Answers one request.
@@ -200,7 +195,7 @@ impl Stage {
         connection: &Connection,
         arrived: &Arrived,
         status: Option<StatusCode>,
-        dropped: Option<super::DropCode>,
+        dropped: Option<DropCode>,
         events: Vec<Judged>,
     ) {
         let query = arrived.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
@@ -236,76 +231,6 @@ fn of_interest(headers: &HeaderMap) -> BTreeMap<&'static str, String> {
         .collect()
 }
 
-fn whole(answer: Answer) -> Response<AnswerBody> {
-    let body = UnsyncBoxBody::new(Full::new(answer.body));
-    respond(answer.status, answer.headers, body)
-}
-
-/// Where an answer breaks off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cut {
-    /// After so many bytes of the body, by closing the connection.
-    At { bytes: usize },
-    /// Never: ten bytes more are promised, and waited for.
-    Stretched,
-}
-
-impl Cut {
-    const fn at(bytes: usize) -> Self {
-        Self::At { bytes }
-    }
-}
-
-fn cut(answer: Answer, cut: Cut, fate: Fate) -> Response<AnswerBody> {
-    let (first, promised) = match cut {
-        Cut::At { bytes } => (answer.body.slice(..bytes), answer.body.len().max(1)),
-        Cut::Stretched => (answer.body.clone(), answer.body.len() + 10),
-    };
-    let ending: Pin<Box<dyn Future<Output = ()> + Send>> = match cut {
-        Cut::At { .. } => Box::pin(async move {
-            // Hyper writes out what it has while the body makes it wait; then the wire is cut.
-            tokio::time::sleep(FLUSH_WAIT).await;
-            fate.close();
-        }),
-        Cut::Stretched => Box::pin(async move { fate.ended().await }),
-    };
-    let mut headers = answer.headers;
-    headers.insert(header::CONTENT_LENGTH, promised.into());
-    respond(answer.status, headers, UnsyncBoxBody::new(Broken { first: Some(first).filter(|first| !first.is_empty()), ending }))
-}
-
-fn respond(status: StatusCode, headers: HeaderMap, body: AnswerBody) -> Response<AnswerBody> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
-}
-
-/// A body that gives its first bytes and then never ends; the connection does.
-struct Broken {
-    first: Option<Bytes>,
-    ending: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
-impl Body for Broken {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
-        }
-        // Over once: a finished future is not polled again, as the wire is gone by then.
-        match self.ending.as_mut().poll(context) {
-            Poll::Ready(()) => {
-                self.ending = Box::pin(std::future::pending());
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
 /// The headers that [`TakenRequest::headers`] keeps.
 const HEADERS_OF_INTEREST: [&str; 9] = [
     "authorization",
@@ -320,5 +245,3 @@ const HEADERS_OF_INTEREST: [&str; 9] = [
 ];
 /// Above it the connection is closed without a word.
 const BODY_BYTES_MAX: usize = 64 << 20;
-/// Time for the first part of a cut answer to get out.
-const FLUSH_WAIT: Duration = Duration::from_millis(50);

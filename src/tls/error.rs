@@ -8,7 +8,7 @@ use crate::model::WallTime;
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// There is one already, and the caller did not ask to replace it.
-    #[error("{path} exists already: a new CA would make every client that trusts the old one fail; replace it only on purpose")]
+    #[error("{path} exists already: a new CA would make every client that trusts the old one fail; where that is meant, add `--force`")]
     Exists {
         /// The file that is there.
         path: PathBuf,
@@ -81,7 +81,7 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// The local CA has expired.
-    #[error("the local CA in {dir} expired at {expired_at}: move its files away, make a new one with `segue certs init --dir {dir}` and trust its root.pem", dir = .dir.display())]
+    #[error("the local CA in {dir} expired at {expired_at}: make a new one with `segue certs init --dir {dir} --force` and let clients trust its root.pem", dir = .dir.display())]
     Expired {
         /// The directory.
         dir: PathBuf,
@@ -89,7 +89,7 @@ pub enum TlsError {
         expired_at: WallTime,
     },
     /// The settings ask for names that the local CA is not allowed to serve.
-    #[error("the local CA in {dir} is not for {name}: it serves only the names it was made for; move its files away and make a new one with `segue certs init --dir {dir}`", dir = .dir.display())]
+    #[error("the local CA in {dir} is not for {name}: it serves only the names it was made for; make a new one with `segue certs init --dir {dir} --force`", dir = .dir.display())]
     NotPermitted {
         /// The directory.
         dir: PathBuf,

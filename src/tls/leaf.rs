@@ -57,7 +57,7 @@ pub(super) fn issue(dir: &Path, content: &Content, names: &[String], now: WallTi
 fn fault(dir: &Path, name: &str, reason: &str) -> TlsError {
     TlsError::Content {
         path: dir.join(name),
-        reason: format!("{reason}; move the CA's files away and make a new one with `segue certs init --dir {}`", dir.display()),
+        reason: format!("{reason}; make a new CA with `segue certs init --dir {} --force`", dir.display()),
     }
 }
 

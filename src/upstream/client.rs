@@ -5,14 +5,15 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, client::conn::TrySendError};
+use hyper::body::Incoming;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::upstream::{
     Addresses, Answer, Call, CallError, Extent, Fault, Sent, Settings, UpstreamError,
-    connect::{Connector, Failure, Sender},
+    connect::{Connector, Failure},
+    lease::{History, Lease},
     origin::{Origin, Protocol},
-    pool::{History, Lease, Pool, Wanted},
+    pool::{Pool, Wanted},
     roots,
 };
 
@@ -125,8 +126,8 @@ impl Upstream {
         Ok(Answer { status: head.status, headers: head.headers, body, extent, elapsed: Duration::ZERO })
     }
 
-    /// Brings a request to the head of its answer. A connection that was closed before anything was written to it is
-    /// replaced by another.
+    /// Brings a request to the head of its answer. A connection that was closed before anything was written to it, or
+    /// whose peer vouches for not having looked at the request, is replaced by another.
     async fn deliver(&self, mut request: Request<Full<Bytes>>, progress: &mut Progress) -> Result<(Response<Incoming>, Lease), Failure> {
         let mut form = Protocol::H1;
         let mut tried = 1;
@@ -140,29 +141,19 @@ impl Upstream {
                 self.origin.address(&mut request, form);
             }
             *progress = Progress { sent: Sent::Maybe, connection: Some(lease.id()) };
-            let mut refused = match lease.send(request).await {
+            let refused = match lease.send(request).await {
                 Ok(response) => return Ok((response, lease)),
                 Err(refused) => refused,
             };
             self.pool.distrust(lease.id());
-            let unsent = refused.take_message();
-            if unsent.is_some() {
+            if refused.untouched.is_some() {
                 *progress = Progress { sent: Sent::Nothing, connection: None };
             }
-            match unsent {
-                Some(unsent) if lease.history == History::Used && tried < CONNECTIONS_TRIED_MAX => request = unsent,
-                _ => return Err(head_failure(refused.into_error())),
+            match refused.untouched {
+                Some(untouched) if lease.history() == History::Used && tried < CONNECTIONS_TRIED_MAX => request = untouched,
+                _ => return Err(head_failure(refused.error)),
             }
             tried += 1;
-        }
-    }
-}
-
-impl Lease {
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
-        match &mut self.sender {
-            Sender::H1(sender) => sender.try_send_request(request).await,
-            Sender::H2(sender) => sender.try_send_request(request).await,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! stay open and for how long. A call has a deadline and ends in a well-formed [`Answer`] or in a [`CallError`] that says
 //! whether the upstream may have got anything.
 //!
-//! It never follows a redirect, never decompresses, never repeats a request of which a byte may have been written, never
+//! It never follows a redirect, never decompresses, never repeats a request on which the upstream may have acted, never
 //! reads certificates, proxies or key logs from the environment, and has no switch that turns verification off.
 
 mod address;
@@ -12,6 +12,7 @@ mod call;
 mod client;
 mod connect;
 mod error;
+mod lease;
 mod origin;
 mod pool;
 mod roots;

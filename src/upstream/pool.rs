@@ -13,7 +13,8 @@ use std::{
 use tokio::time::{Instant, timeout};
 
 use crate::upstream::{
-    connect::{Connector, Failure, Sender},
+    connect::{Connector, Failure},
+    lease::{Lease, Readiness},
     origin::Protocol,
 };
 
@@ -21,6 +22,8 @@ use crate::upstream::{
 const CONNECTION_AGE_MAX: Duration = Duration::from_mins(5);
 /// Below the idle timeouts of load balancers (60 s is usual), so that it is we who close.
 const IDLE_MAX: Duration = Duration::from_secs(50);
+/// A connection in steady use is taken as it is; one that was idle for longer is looked at first.
+const UNNOTICED_CLOSE_AFTER: Duration = Duration::from_millis(1);
 /// How long a connection may take to get ready for its next request after an answer.
 const READY_WAIT_MAX: Duration = Duration::from_secs(1);
 
@@ -52,23 +55,6 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection to send one request on.
-#[derive(Debug)]
-pub(super) struct Lease {
-    pub(super) sender: Sender,
-    /// Whether it has carried a request before, so that the peer may be about to close it.
-    pub(super) history: History,
-    id: u64,
-    made_at: Instant,
-}
-
-/// What a connection has carried so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum History {
-    Fresh,
-    Used,
-}
-
 /// Which connections will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -83,18 +69,14 @@ impl Pool {
 
     /// A connection that is open as far as is known here.
     pub(super) async fn take(&self, wanted: Wanted) -> Result<Lease, Failure> {
-        if wanted == Wanted::Any
-            && let Some(lease) = self.state().ready()
-        {
+        if let Some(lease) = self.ready(wanted).await {
             return Ok(lease);
         }
         if self.speaks() == Some(Protocol::H1) {
             return self.connect().await;
         }
         let joining = self.joining.lock().await;
-        if wanted == Wanted::Any
-            && let Some(lease) = self.state().ready()
-        {
+        if let Some(lease) = self.ready(wanted).await {
             return Ok(lease);
         }
         if self.speaks() == Some(Protocol::H1) {
@@ -103,19 +85,32 @@ impl Pool {
         self.connect().await
     }
 
+    async fn ready(&self, wanted: Wanted) -> Option<Lease> {
+        if wanted == Wanted::Fresh {
+            return None;
+        }
+        loop {
+            let (lease, idle_for) = self.state().ready()?;
+            if idle_for < UNNOTICED_CLOSE_AFTER {
+                return Some(lease);
+            }
+            // Lets the runtime look at its sockets, and so notice a close that has arrived while nobody looked.
+            tokio::task::yield_now().await;
+            if lease.is_usable(CONNECTION_AGE_MAX, 0) {
+                return Some(lease);
+            }
+        }
+    }
+
     /// Takes a connection back after an answer that was read to its end.
     pub(super) fn put_back(self: &Arc<Self>, mut lease: Lease) {
-        lease.history = History::Used;
-        match &lease.sender {
-            Sender::H2(_) => {}
-            Sender::H1(sender) if sender.is_closed() => {}
-            Sender::H1(sender) if sender.is_ready() => self.state().keep(lease, self.idle_max),
-            Sender::H1(_) => {
+        match lease.readiness() {
+            Readiness::Shared | Readiness::Closed => {}
+            Readiness::Ready => self.state().keep(lease, self.idle_max),
+            Readiness::Busy => {
                 let pool = Arc::clone(self);
                 tokio::spawn(async move {
-                    if let Sender::H1(sender) = &mut lease.sender
-                        && let Ok(Ok(())) = timeout(READY_WAIT_MAX, sender.ready()).await
-                    {
+                    if timeout(READY_WAIT_MAX, lease.ready()).await.is_ok() {
                         pool.state().keep(lease, pool.idle_max);
                     }
                 });
@@ -126,7 +121,7 @@ impl Pool {
     /// Sees to it that a shared connection which has gone silent gets no further requests.
     pub(super) fn distrust(&self, id: u64) {
         let mut state = self.state();
-        if state.shared.as_ref().is_some_and(|shared| shared.id == id) {
+        if state.shared.as_ref().is_some_and(|shared| shared.id() == id) {
             state.shared = None;
         }
     }
@@ -142,7 +137,7 @@ impl Pool {
     async fn connect(&self) -> Result<Lease, Failure> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let sender = self.connector.connect().await?;
-        let lease = Lease { sender, history: History::Fresh, id, made_at: Instant::now() };
+        let lease = Lease::new(sender, id);
         let mut state = self.state();
         state.speaks = Some(lease.protocol());
         state.shared = lease.share();
@@ -159,16 +154,18 @@ impl Pool {
 }
 
 impl State {
-    fn ready(&mut self) -> Option<Lease> {
+    /// A connection, and how long it has been idle.
+    fn ready(&mut self) -> Option<(Lease, Duration)> {
         if let Some(shared) = &self.shared {
-            if shared.is_usable(self.retired_below) {
-                return shared.share();
+            if shared.is_usable(CONNECTION_AGE_MAX, self.retired_below) {
+                return shared.share().map(|lease| (lease, Duration::ZERO));
             }
             self.shared = None;
         }
         while let Some(Idle { lease, since }) = self.idle.pop() {
-            if since.elapsed() < IDLE_MAX && lease.is_usable(self.retired_below) {
-                return Some(lease);
+            let idle_for = since.elapsed();
+            if idle_for < IDLE_MAX && lease.is_usable(CONNECTION_AGE_MAX, self.retired_below) {
+                return Some((lease, idle_for));
             }
         }
         None
@@ -176,40 +173,9 @@ impl State {
 
     fn keep(&mut self, lease: Lease, idle_max: usize) {
         let retired_below = self.retired_below;
-        self.idle.retain(|idle| idle.since.elapsed() < IDLE_MAX && idle.lease.is_usable(retired_below));
-        if self.idle.len() < idle_max && lease.is_usable(retired_below) {
+        self.idle.retain(|idle| idle.since.elapsed() < IDLE_MAX && idle.lease.is_usable(CONNECTION_AGE_MAX, retired_below));
+        if self.idle.len() < idle_max && lease.is_usable(CONNECTION_AGE_MAX, retired_below) {
             self.idle.push(Idle { lease, since: Instant::now() });
-        }
-    }
-}
-
-impl Lease {
-    pub(super) fn protocol(&self) -> Protocol {
-        match self.sender {
-            Sender::H1(_) => Protocol::H1,
-            Sender::H2(_) => Protocol::H2,
-        }
-    }
-
-    pub(super) fn id(&self) -> u64 {
-        self.id
-    }
-
-    fn is_usable(&self, retired_below: u64) -> bool {
-        let open = match &self.sender {
-            Sender::H1(sender) => sender.is_ready(),
-            Sender::H2(sender) => !sender.is_closed(),
-        };
-        open && self.id >= retired_below && self.made_at.elapsed() < CONNECTION_AGE_MAX
-    }
-
-    /// Another lease of the same connection, when it can carry more than one request.
-    fn share(&self) -> Option<Self> {
-        match &self.sender {
-            Sender::H1(_) => None,
-            Sender::H2(sender) => {
-                Some(Self { sender: Sender::H2(sender.clone()), history: History::Used, id: self.id, made_at: self.made_at })
-            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The `segue` binary as a child process, for stories that cannot be told inside one process: real SDKs, real kills.
 
 #![allow(dead_code, reason = "every story uses a part of it")]
+#![allow(clippy::panic, reason = "a story that cannot go on fails, with what the sidecar said")]
 
 use std::{
     fs::{self, File},
@@ -81,9 +82,11 @@ impl Drop for Process {
     }
 }
 
-/// The binary under test, without the environment's own settings and proxies.
+/// The binary under test, without the environment's own settings and proxies. `SEGUE_TEST_BINARY` names another one: a release
+/// build, or one that is broken on purpose.
 pub fn command() -> Command {
-    clean(Command::new(env!("CARGO_BIN_EXE_segue")))
+    let built = env!("CARGO_BIN_EXE_segue");
+    clean(Command::new(std::env::var_os("SEGUE_TEST_BINARY").unwrap_or_else(|| built.into())))
 }
 
 /// A command that no proxy or certificate setting of this machine reaches.
@@ -140,13 +143,14 @@ pub async fn ready(process: &mut Process, metrics_port: u16) {
     }
 }
 
-/// The value of a metric: the sum over the series that have all these labels.
-pub fn metric(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+/// The value of a count: the sum over the series that have all these labels.
+pub fn metric(text: &str, name: &str, labels: &[(&str, &str)]) -> u64 {
     let wanted: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
     let series = text.lines().filter_map(|line| {
         let (series, value) = line.rsplit_once(' ')?;
         let (found, rest) = series.split_once('{').unwrap_or((series, ""));
-        (found == name && wanted.iter().all(|label| rest.contains(label))).then(|| value.parse::<f64>().ok())?
+        let whole = value.split_once('.').map_or(value, |(whole, _)| whole);
+        (found == name && wanted.iter().all(|label| rest.contains(label))).then(|| whole.parse::<u64>().ok())?
     });
     series.sum()
 }

@@ -43,7 +43,11 @@ impl Stage {
 
     /// A stage whose configuration is changed before the start. Ports, upstreams and directories are set already.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let clock = Clock::system();
+        Self::at(Clock::system(), change).await
+    }
+
+    /// As [`Stage::with`], everybody on the stage by that clock.
+    pub async fn at(clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.sources = vec![source("web", SEGMENT_KEY, RUDDER_KEY, "both")];

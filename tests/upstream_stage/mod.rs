@@ -16,7 +16,7 @@ use segue::upstream::{Addresses, Call, Settings, Upstream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{Barrier, mpsc},
     task::JoinHandle,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -70,16 +70,10 @@ pub enum Reply {
     SayAndHang(Vec<u8>),
     /// Says the first once, and the second until the connection breaks.
     SayAndRepeat(Vec<u8>, Vec<u8>),
+    /// Says this once so many requests have come.
+    SayTogether(Arc<Barrier>, Vec<u8>),
     /// Says a byte of this now and then, for ever.
     Drip(Vec<u8>),
-}
-
-/// A request as it came.
-pub struct Asked {
-    /// The how-manieth connection, from 0.
-    pub connection: usize,
-    /// Head and body.
-    pub text: String,
 }
 
 pub struct Server {
@@ -87,6 +81,8 @@ pub struct Server {
     pub connections: Arc<AtomicUsize>,
     /// A line for each connection that the client has broken off while the server was talking.
     pub broken_off: mpsc::UnboundedReceiver<()>,
+    /// A line for each connection that the server has closed.
+    pub closings: std::sync::mpsc::Receiver<()>,
     task: JoinHandle<()>,
 }
 
@@ -97,21 +93,21 @@ impl Drop for Server {
 }
 
 impl Server {
-    pub async fn start(config: ServerConfig, answer: impl Fn(Asked) -> Reply + Send + Sync + 'static) -> Self {
+    pub async fn start(config: ServerConfig, answer: impl Fn(String) -> Reply + Send + Sync + 'static) -> Self {
         let answer = Arc::new(answer);
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        Self::accept(move |socket, connection, broken_off| {
+        Self::accept(move |socket, broken_off| {
             let (acceptor, answer) = (acceptor.clone(), Arc::clone(&answer));
             async move {
                 if let Ok(stream) = acceptor.accept(socket).await {
-                    converse(stream, connection, &*answer, broken_off).await;
+                    converse(stream, &*answer, broken_off).await;
                 }
             }
         })
         .await
     }
 
-    pub async fn accept<F>(serve: impl Fn(TcpStream, usize, mpsc::UnboundedSender<()>) -> F + Send + 'static) -> Self
+    pub async fn accept<F>(serve: impl Fn(TcpStream, mpsc::UnboundedSender<()>) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -120,12 +116,18 @@ impl Server {
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&connections);
         let (sender, broken_off) = mpsc::unbounded_channel();
+        let (closed, closings) = std::sync::mpsc::channel();
         let task = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, counter.fetch_add(1, Ordering::SeqCst), sender.clone()));
+                counter.fetch_add(1, Ordering::SeqCst);
+                let (served, closed) = (serve(socket, sender.clone()), closed.clone());
+                tokio::spawn(async move {
+                    served.await;
+                    let _ = closed.send(());
+                });
             }
         });
-        Self { port, connections, broken_off, task }
+        Self { port, connections, broken_off, closings, task }
     }
 
     pub fn url(&self) -> String {
@@ -139,13 +141,16 @@ impl Server {
 
 async fn converse(
     mut stream: TlsStream<TcpStream>,
-    connection: usize,
-    answer: &(impl Fn(Asked) -> Reply + Send + Sync),
+    answer: &(impl Fn(String) -> Reply + Send + Sync),
     broken_off: mpsc::UnboundedSender<()>,
 ) {
     while let Some(text) = read_request(&mut stream).await {
-        let spoken = match answer(Asked { connection, text }) {
+        let spoken = match answer(text) {
             Reply::Say(words) => say(&mut stream, &words).await,
+            Reply::SayTogether(all, words) => {
+                all.wait().await;
+                say(&mut stream, &words).await
+            }
             Reply::SayAndDrop(words) => {
                 let _ = say(&mut stream, &words).await;
                 return;

@@ -1,0 +1,138 @@
+//! What the lanes of one destination share: is it up, and how fast may it be asked.
+
+use std::{
+    num::NonZeroU32,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+use super::settings::Pace;
+use crate::{
+    model::RateLimit,
+    policy::{Admission, Backoff, Breaker, Pacer, Sign, Turn},
+    upstream::Upstream,
+};
+
+/// Failures in a row that open a destination's breaker.
+const FAILURES_MAX: u32 = 5;
+
+/// One upstream and its breaker.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) upstream: Upstream,
+    breaker: Mutex<Breaker>,
+    /// Told whenever the breaker closes, or a probe comes back.
+    changed: Notify,
+}
+
+/// The right to send one request; its report, or its end without one, is the breaker's evidence.
+#[derive(Debug)]
+pub(super) struct Pass<'a> {
+    gate: &'a Gate,
+    turn: Turn,
+    sign: Sign,
+}
+
+impl Gate {
+    pub(super) fn new(upstream: Upstream, pace: Pace) -> Self {
+        let breaker = Breaker::new(FAILURES_MAX, Backoff::new(pace.retry_first, pace.retry_max));
+        Self { upstream, breaker: Mutex::new(breaker), changed: Notify::new() }
+    }
+
+    /// Waits until a request may go.
+    pub(super) async fn admit(&self) -> Pass<'_> {
+        loop {
+            // Made before the question, so that no change between question and wait is missed.
+            let changed = self.changed.notified();
+            let admission = self.breaker().admit(Instant::now().into_std());
+            match admission {
+                Admission::Go(turn) => return Pass { gate: self, turn, sign: Sign::Unknown },
+                Admission::AfterProbe => changed.await,
+                Admission::Until(at) => tokio::select! {
+                    () = changed => {}
+                    () = sleep_until(Instant::from_std(at)) => {}
+                },
+            }
+        }
+    }
+
+    /// Whether requests are let through.
+    pub(super) fn is_passing(&self) -> bool {
+        self.breaker().is_passing()
+    }
+
+    fn report(&self, turn: Turn, sign: Sign) {
+        let mut breaker = self.breaker();
+        let was_passing = breaker.is_passing();
+        breaker.report(turn, sign, Instant::now().into_std(), random());
+        let is_passing = breaker.is_passing();
+        drop(breaker);
+        if was_passing && !is_passing {
+            tracing::warn!(event = "destination_down", upstream = self.upstream.origin(), "no answers; events wait in the journal");
+        }
+        if !was_passing && is_passing {
+            tracing::info!(event = "destination_up", upstream = self.upstream.origin(), "answers again");
+        }
+        if !is_passing && sign == Sign::Down {
+            // The name may lead elsewhere by now (protocol.md 1.1).
+            self.upstream.refresh();
+        }
+        if !was_passing {
+            self.changed.notify_waiters();
+        }
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pass<'_> {
+    /// Says how the request went.
+    pub(super) fn report(mut self, sign: Sign) {
+        self.sign = sign;
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.gate.report(self.turn, self.sign);
+    }
+}
+
+/// A limit in events per second that several lanes may share.
+#[derive(Debug)]
+pub(super) struct Limit {
+    pacer: Mutex<Pacer>,
+    /// The most events that a request should have under it.
+    pub(super) request_events_max: usize,
+}
+
+impl Limit {
+    /// None when there is no limit.
+    pub(super) fn of(limit: RateLimit) -> Option<Self> {
+        let rate: NonZeroU32 = match limit {
+            RateLimit::None => return None,
+            RateLimit::PerSecond(rate) => rate,
+        };
+        let pacer = Pacer::new(rate);
+        Some(Self { request_events_max: pacer.request_events_max(), pacer: Mutex::new(pacer) })
+    }
+
+    /// Books a request and waits for its turn.
+    pub(super) async fn wait(&self, events: u32) {
+        let go = self.pacer.lock().unwrap_or_else(PoisonError::into_inner).book(events, Instant::now().into_std());
+        sleep_until(Instant::from_std(go)).await;
+    }
+}
+
+/// Evenly spread over all numbers.
+pub(super) fn random() -> u64 {
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    // The version and variant bits are constant: each half covers for the other's.
+    high.rotate_left(32) ^ low
+}

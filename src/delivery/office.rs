@@ -1,0 +1,257 @@
+//! All lanes: started, watched, stopped.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64, atomic::Ordering},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
+};
+
+use super::{
+    errand::{Control, Gates, Way},
+    figures::Figures,
+    gate::{Gate, Limit},
+    packer::Packers,
+    rudderstack::RudderStackLeg,
+    runner::{Bounds, Runner},
+    segment::SegmentLeg,
+    settings::Settings,
+    status::{Board, LaneState, LaneStatus},
+};
+use crate::{
+    clock::Clock,
+    journal::{Journal, LaneId},
+    model::{Destination, PerDestination},
+    policy::Backoff,
+    routing::{Source, Sources},
+    telemetry::{Exposition, Sheet},
+    upstream::Upstream,
+};
+
+/// Where events can go.
+#[derive(Debug, Clone)]
+pub struct Upstreams {
+    /// Segment in the United States.
+    pub segment_us: Upstream,
+    /// Segment in Europe.
+    pub segment_eu: Upstream,
+    /// The RudderStack data plane; None: there is none, and what is planned for it waits in the journal.
+    pub rudderstack: Option<Upstream>,
+}
+
+/// All lanes at work. Dropping it without [`Delivery::stop`] ends them at once: what was in flight is sent again by the next
+/// start.
+#[derive(Debug)]
+pub struct Delivery {
+    office: Arc<Office>,
+    supervisor: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Office {
+    journal: Journal,
+    sources: Arc<ArcSwap<Sources>>,
+    settings: Settings,
+    clock: Clock,
+    gates: Arc<Gates>,
+    packers: Arc<Packers>,
+    figures: Arc<Figures>,
+    control: watch::Sender<Control>,
+    lanes: Mutex<HashMap<LaneId, Desk>>,
+    /// Lanes that ended by a fault of ours and were started again.
+    restarts: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Desk {
+    way: Arc<Way>,
+    task: JoinHandle<()>,
+}
+
+/// How often the sources are looked at for changes, and the lanes for faults.
+const ROUND: Duration = Duration::from_secs(1);
+
+impl Delivery {
+    /// Starts a lane for each configured source and destination, on the running tokio runtime, and goes on doing so as
+    /// `sources` change. Settings that cannot be met are none: a limit of no events, say, has no type.
+    #[must_use]
+    pub fn start(journal: Journal, sources: Arc<ArcSwap<Sources>>, upstreams: Upstreams, settings: Settings, clock: Clock) -> Self {
+        let gate = |upstream, destination| Gate::new(upstream, *settings.pace.of(destination));
+        let gates = Arc::new(Gates {
+            segment_us: gate(upstreams.segment_us, Destination::Segment),
+            segment_eu: gate(upstreams.segment_eu, Destination::Segment),
+            rudderstack: upstreams.rudderstack.map(|upstream| gate(upstream, Destination::RudderStack)),
+            limits: PerDestination::from_fn(|destination| Limit::of(settings.pace.of(destination).rate_limit)),
+        });
+        let office = Arc::new(Office {
+            journal,
+            sources,
+            settings,
+            clock,
+            gates,
+            packers: Arc::default(),
+            figures: Arc::default(),
+            control: watch::Sender::new(Control::Deliver(0)),
+            lanes: Mutex::default(),
+            restarts: AtomicU64::new(0),
+        });
+        office.open_lanes();
+        let supervisor = tokio::spawn(Arc::clone(&office).supervise());
+        Self { office, supervisor }
+    }
+
+    /// How each lane stands, sorted by source.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<LaneStatus> {
+        self.office.statuses()
+    }
+
+    /// Puts delivery's figures on the exposition.
+    pub fn register(&self, exposition: &Exposition) {
+        self.office.figures.register(exposition);
+        let office = Arc::clone(&self.office);
+        exposition.on_scrape(move |sheet| office.fill(sheet));
+    }
+
+    /// Sends nothing more, waits up to `deadline` for what is in flight, and ends. What was not answered is sent again by the
+    /// next start.
+    pub async fn stop(self, deadline: Duration) {
+        let deadline = Instant::now() + deadline;
+        self.supervisor.abort();
+        self.office.control.send_replace(Control::Stop);
+        let desks: Vec<Desk> = self.office.lanes().drain().map(|(_, desk)| desk).collect();
+        for mut desk in desks {
+            if timeout_at(deadline, &mut desk.task).await.is_err() {
+                desk.task.abort();
+                // An aborted task is over once it is awaited; then nothing of it reaches the journal any more.
+                let _ = desk.task.await;
+            }
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.supervisor.abort();
+        self.office.lanes().values().for_each(|desk| desk.task.abort());
+    }
+}
+
+impl Office {
+    /// Opens lanes for new sources, tells parked lanes of changes, and starts lanes again that a fault of ours has ended.
+    async fn supervise(self: Arc<Self>) {
+        let mut rounds = interval(ROUND);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut known = self.sources.load_full();
+        let mut changes = 0;
+        loop {
+            rounds.tick().await;
+            let current = self.sources.load_full();
+            if !Arc::ptr_eq(&known, &current) {
+                known = current;
+                changes += 1;
+                self.control.send_replace(Control::Deliver(changes));
+            }
+            self.bury_broken_lanes();
+            self.open_lanes();
+        }
+    }
+
+    fn open_lanes(&self) {
+        let mut lanes = self.lanes();
+        for source in self.sources.load().list() {
+            for destination in Destination::ALL {
+                let id = LaneId { source: source.id.clone(), destination };
+                lanes.entry(id).or_insert_with_key(|id| self.open(id, source));
+            }
+        }
+    }
+
+    fn open(&self, id: &LaneId, source: &Source) -> Desk {
+        let destination = id.destination;
+        let pace = *self.settings.pace.of(destination);
+        let way = Arc::new(Way {
+            id: id.clone(),
+            sources: Arc::clone(&self.sources),
+            gates: Arc::clone(&self.gates),
+            own_limit: Limit::of(*source.rate_limits.of(destination)),
+            turnstile: tokio::sync::Mutex::default(),
+            closed_until: Mutex::default(),
+            clock: self.clock.clone(),
+            figures: Arc::clone(&self.figures),
+            board: Board::default(),
+            control: self.control.subscribe(),
+        });
+        let bounds = Bounds {
+            in_flight_max: pace.in_flight_max.max(1),
+            backoff: Backoff::new(pace.retry_first, pace.retry_max),
+            park_probe: self.settings.park_probe,
+            memory_bytes_max: usize::try_from(self.settings.memory_max.0).unwrap_or(usize::MAX),
+        };
+        let lane = self.journal.lane(id);
+        let task = match destination {
+            Destination::Segment => tokio::spawn(Runner::new(lane, SegmentLeg::default(), Arc::clone(&way), bounds).run()),
+            Destination::RudderStack => {
+                let mut batch = self.settings.batch;
+                batch.events_max = batch.events_max.min(way.request_events_max().unwrap_or(usize::MAX)).max(1);
+                let (packers, figures) = (Arc::clone(&self.packers), Arc::clone(&self.figures));
+                let leg = RudderStackLeg::new(bounds.in_flight_max, batch, self.settings.dialect, packers, figures);
+                tokio::spawn(Runner::new(lane, leg, Arc::clone(&way), bounds).run())
+            }
+        };
+        Desk { way, task }
+    }
+
+    /// A lane ends by itself only by a panic; what it had taken is handed out again to the one that follows it.
+    fn bury_broken_lanes(&self) {
+        self.lanes().retain(|id, desk| {
+            let broken = desk.task.is_finished();
+            if broken {
+                self.restarts.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(event = "lane_broken", lane = %id, "a fault of segue ended this lane; it is started again");
+            }
+            !broken
+        });
+    }
+
+    fn statuses(&self) -> Vec<LaneStatus> {
+        let mut statuses: Vec<LaneStatus> = self.lanes().iter().map(|(id, desk)| desk.way.board.read(id)).collect();
+        statuses.sort_by(|a, b| a.id.cmp(&b.id));
+        statuses
+    }
+
+    fn fill(&self, sheet: &mut Sheet) {
+        self.figures.fill(sheet);
+        let gates = [
+            (Destination::Segment, "us", Some(&self.gates.segment_us)),
+            (Destination::Segment, "eu", Some(&self.gates.segment_eu)),
+            (Destination::RudderStack, "", self.gates.rudderstack.as_ref()),
+        ];
+        for (destination, region, gate) in gates {
+            let Some(gate) = gate else { continue };
+            let labels = [("destination", destination.label()), ("region", region)];
+            let open = f64::from(u8::from(!gate.is_passing()));
+            sheet.gauge("segue_circuit_open", "Whether a destination gets no more than a probe", &labels, open);
+            sheet.gauge("segue_upstream_up", "Whether a destination answers", &labels, 1.0 - open);
+        }
+        for status in self.statuses() {
+            let labels = [("source", status.id.source.as_str()), ("destination", status.id.destination.label())];
+            let parked = f64::from(u8::from(matches!(status.state, LaneState::Parked { .. })));
+            let held = f64::from(u8::from(matches!(status.state, LaneState::Held { .. })));
+            sheet.gauge("segue_lane_parked", "Whether a lane is stopped by a fault of configuration", &labels, parked);
+            sheet.gauge("segue_lane_held", "Whether a lane waits because its destination asked for it", &labels, held);
+            sheet.counter("segue_delivery_retries", "Requests that were to be sent again", &labels, status.retries);
+        }
+        sheet.counter("segue_lane_restarts", "Lanes started again after a fault of segue", &[], self.restarts.load(Ordering::Relaxed));
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, HashMap<LaneId, Desk>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

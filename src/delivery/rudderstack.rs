@@ -1,0 +1,266 @@
+//! The RudderStack leg: events in the dialect, gathered into `/v1/batch` requests (protocol.md T8, T10, T25).
+//!
+//! Persons are spread over a few slots. A slot has one request out at most, so RudderStack stores a person's events in their
+//! order, and gathers the next one meanwhile: at once when idle, fuller under load.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{
+    chunks::Chunks,
+    figures::Figures,
+    leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, give_up},
+    packer::Packers,
+    records::{End, Ends, Records},
+    settings::Batch,
+};
+use crate::{
+    dialect::{self, Facts, Translation},
+    journal::Entry,
+    model::{Destination, Encoding, Head, Reading, WallTime},
+    routing::Person,
+};
+
+/// A source's events on their way to RudderStack.
+#[derive(Debug)]
+pub(super) struct RudderStackLeg {
+    slots: Vec<Slot>,
+    /// The slot that is looked at first, so that all get their turn.
+    turn: usize,
+    records: Records,
+    held_bytes: usize,
+    batch: Batch,
+    dialect: dialect::Settings,
+    packers: Arc<Packers>,
+    figures: Arc<Figures>,
+}
+
+/// Some persons' events.
+#[derive(Debug, Default)]
+struct Slot {
+    gathering: VecDeque<Piece>,
+    gathering_bytes: usize,
+    chunks: Chunks<Piece>,
+    state: SlotState,
+    /// When the slot may send what it gathers, unless that is much.
+    gather_until: Option<Instant>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+enum SlotState {
+    #[default]
+    Idle,
+    Out,
+    /// The last attempt failed; the next one not before that moment.
+    Waiting(Instant),
+}
+
+/// One translated event.
+#[derive(Debug)]
+struct Piece {
+    record: usize,
+    index: u32,
+    json: Vec<u8>,
+}
+
+/// Slots of one lane.
+const SLOTS_MAX: usize = 8;
+/// How long a slot that has just sent something gathers before it sends again: a fiftieth of what a person would notice, and
+/// many events a request under load.
+const GATHER: Duration = Duration::from_millis(10);
+/// So many events are not kept back for more.
+const GATHER_EVENTS: usize = 100;
+/// Below this, a gzip member saves less than it costs.
+const GZIP_BYTES_MIN: usize = 2 << 10;
+/// What an event costs in memory beside its JSON.
+const OVERHEAD_BYTES: usize = 96;
+
+impl RudderStackLeg {
+    /// A leg with `slots_max` requests in flight at most.
+    pub(super) fn new(slots_max: usize, batch: Batch, dialect: dialect::Settings, packers: Arc<Packers>, figures: Arc<Figures>) -> Self {
+        let slots = (0..slots_max.clamp(1, SLOTS_MAX)).map(|_| Slot::default()).collect();
+        Self { slots, turn: 0, records: Records::default(), held_bytes: 0, batch, dialect, packers, figures }
+    }
+
+    /// Translates the events of a record and puts each into its person's slot.
+    fn spread(&mut self, opened: &Opened, reading: &Reading<'_>, entry: &Entry, now: WallTime, ends: &mut Ends) {
+        let envelope = &opened.envelope;
+        let selection = envelope.plan.events.of(Destination::RudderStack);
+        let record = self.records.open(entry.position, entry.planned);
+        let mut found = 0;
+        for (index, item) in (0_u32..).zip(&reading.items) {
+            let at = index as usize;
+            if !selection.contains(at) || found == entry.planned {
+                continue;
+            }
+            found += 1;
+            match dialect::translate(*item, &Facts::of(envelope, at, reading.frame), &self.dialect) {
+                Ok(Translation { json, rules, .. }) => {
+                    self.figures.count_rules(rules);
+                    let head = Head::of(*item, envelope.endpoint);
+                    let person = Person::of(head.anonymous_id.as_deref(), head.user_id.as_deref(), &head.message_id(envelope.id, at));
+                    self.held_bytes += json.len() + OVERHEAD_BYTES;
+                    self.slot_of(person).gather(Piece { record, index, json });
+                }
+                Err(refusal) => {
+                    let refused = Refused::unsent(refusal.reason().to_owned(), now);
+                    let event = Bytes::copy_from_slice(item.text().as_bytes());
+                    ends.quarantined.push(refused.event(entry.position, index, event));
+                    self.records.end(record, End::Quarantined, 1, ends);
+                }
+            }
+        }
+        if found < entry.planned {
+            let refused = Refused::unsent("the record holds fewer events than its plan".to_owned(), now);
+            ends.quarantined.push(refused.event(entry.position, u32::MAX, opened.inflated.clone()));
+            self.records.end(record, End::Quarantined, entry.planned - found, ends);
+        }
+    }
+
+    fn slot_of(&mut self, person: Person) -> &mut Slot {
+        let at = person.0 % self.slots.len() as u64;
+        &mut self.slots[usize::try_from(at).unwrap_or(0)]
+    }
+
+    fn end(&mut self, piece: &Piece, end: End, ends: &mut Ends) {
+        self.held_bytes -= piece.json.len() + OVERHEAD_BYTES;
+        self.records.end(piece.record, end, 1, ends);
+    }
+
+    fn refuse(&mut self, pieces: Vec<Piece>, refused: &Refused, ends: &mut Ends) {
+        for mut piece in pieces {
+            let position = self.records.position(piece.record);
+            self.held_bytes -= piece.json.len();
+            let event = Bytes::from(std::mem::take(&mut piece.json));
+            ends.quarantined.push(refused.event(position, piece.index, event));
+            self.end(&piece, End::Quarantined, ends);
+        }
+    }
+}
+
+impl Leg for RudderStackLeg {
+    fn take_in(&mut self, entry: &Entry, now: WallTime, ends: &mut Ends) {
+        let opened = match Opened::of(entry) {
+            Ok(opened) => opened,
+            Err(reason) => return give_up(entry, &Refused::unsent(reason, now), ends),
+        };
+        match Reading::of(opened.envelope.endpoint, &opened.inflated) {
+            Ok(reading) => self.spread(&opened, &reading, entry, now, ends),
+            Err(error) => give_up(entry, &Refused::unsent(format!("the record's body cannot be read: {error}"), now), ends),
+        }
+    }
+
+    fn next_parcel(&mut self, now: Instant) -> Option<Parcel> {
+        let count = self.slots.len();
+        let at = (0..count).map(|step| (self.turn + step) % count).find(|at| self.slots[*at].due(now).is_some_and(|due| due <= now))?;
+        self.turn = (at + 1) % count;
+        let slot = &mut self.slots[at];
+        if slot.chunks.is_empty() {
+            slot.make_up(self.batch);
+        }
+        slot.state = SlotState::Out;
+        slot.gather_until = Some(now + GATHER);
+        let chunk = slot.chunks.first_mut()?;
+        let events = u32::try_from(chunk.pieces.len()).unwrap_or(u32::MAX);
+        let (body, encoding) = chunk.body.get_or_insert_with(|| write_body(&chunk.pieces, &self.packers)).clone();
+        Some(Parcel { ticket: at, events, failures: chunk.failures, cargo: Cargo::Batch { slot: at, body, encoding } })
+    }
+
+    fn due(&self, now: Instant) -> Option<Instant> {
+        self.slots.iter().filter_map(|slot| slot.due(now)).min()
+    }
+
+    fn settle(&mut self, ticket: usize, fate: Fate, ends: &mut Ends) {
+        let slot = &mut self.slots[ticket];
+        slot.state = match fate {
+            Fate::Again(at) => SlotState::Waiting(at),
+            _ => SlotState::Idle,
+        };
+        match fate {
+            Fate::Unsent => {}
+            Fate::Again(_) => {
+                if let Some(chunk) = slot.chunks.first_mut() {
+                    chunk.failures = chunk.failures.saturating_add(1);
+                }
+            }
+            Fate::Delivered => {
+                for piece in slot.chunks.deliver() {
+                    self.end(&piece, End::Delivered, ends);
+                }
+            }
+            Fate::Divide(cut, refused) => {
+                let alone = slot.chunks.cut(cut).into_iter().collect();
+                self.refuse(alone, &refused, ends);
+            }
+            Fate::Refused(refused) => {
+                let pieces = slot.chunks.refuse();
+                self.refuse(pieces, &refused, ends);
+            }
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    fn records(&self) -> usize {
+        self.records.len()
+    }
+}
+
+impl Slot {
+    fn gather(&mut self, piece: Piece) {
+        self.gathering_bytes += piece.json.len() + 1;
+        self.gathering.push_back(piece);
+    }
+
+    /// When the slot has something to send; None: not before something else happens.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        match self.state {
+            SlotState::Out => None,
+            SlotState::Waiting(at) => Some(at),
+            SlotState::Idle if !self.chunks.is_empty() || self.gathering.len() >= GATHER_EVENTS => Some(now),
+            SlotState::Idle if self.gathering.is_empty() => None,
+            SlotState::Idle => Some(self.gather_until.unwrap_or(now)),
+        }
+    }
+
+    /// Makes a request of what was gathered, as much as fits; one event always does.
+    fn make_up(&mut self, batch: Batch) {
+        let bytes_max = usize::try_from(batch.bytes_max.0).unwrap_or(usize::MAX);
+        let mut bytes = FRAME_BYTES;
+        let fits = |piece: &&Piece| {
+            bytes += piece.json.len() + 1;
+            bytes <= bytes_max
+        };
+        let count = self.gathering.iter().take(batch.events_max).take_while(fits).count().max(1);
+        let pieces: Vec<Piece> = self.gathering.drain(..count.min(self.gathering.len())).collect();
+        self.gathering_bytes -= pieces.iter().map(|piece| piece.json.len() + 1).sum::<usize>();
+        self.chunks.push(pieces);
+    }
+}
+
+const OPEN: &[u8] = br#"{"batch":["#;
+const CLOSE: &[u8] = b"]}";
+const FRAME_BYTES: usize = OPEN.len() + CLOSE.len();
+
+fn write_body(pieces: &[Piece], packers: &Packers) -> (Bytes, Encoding) {
+    let bytes = pieces.iter().map(|piece| piece.json.len() + 1).sum::<usize>() + FRAME_BYTES;
+    let mut body = Vec::with_capacity(bytes);
+    body.extend_from_slice(OPEN);
+    for (number, piece) in pieces.iter().enumerate() {
+        if number > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(&piece.json);
+    }
+    body.extend_from_slice(CLOSE);
+    if body.len() >= GZIP_BYTES_MIN
+        && let Some(packed) = packers.gzip(&body)
+    {
+        return (packed.into(), Encoding::Gzip);
+    }
+    (body.into(), Encoding::Identity)
+}

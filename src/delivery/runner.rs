@@ -1,0 +1,354 @@
+//! The loop of one lane: takes records in, sends requests, judges what comes back.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, StreamExt, future::join_all, stream::FuturesUnordered};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    chunks::Cut,
+    errand::{self, Answered, Control, Flight, Landed, Way, hold_left},
+    gate::random,
+    leg::{Fate, Leg, Refused},
+    park::{Parked, Standing},
+    records::Ends,
+    status::{LaneState, ParkReason},
+};
+use crate::{
+    journal::{Entry, Lane, Quarantined},
+    model::WallTime,
+    policy::{Backoff, Outcome, RetryAfter, Streak, StreakState, Verdict, judge},
+};
+
+/// The bounds of one lane.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) in_flight_max: usize,
+    pub(super) backoff: Backoff,
+    pub(super) park_probe: Duration,
+    /// Bytes that all lanes together may hold.
+    pub(super) memory_bytes_max: usize,
+}
+
+/// Bytes that one lane may hold.
+const LANE_BYTES_MAX: usize = 8 << 20;
+/// Bytes that a lane may hold whatever the others do, so that none waits for another's destination.
+const LANE_BYTES_MIN: usize = 256 << 10;
+/// Records that one lane may hold: how far it looks ahead past persons who wait.
+const LANE_RECORDS_MAX: usize = 8_192;
+/// Records taken in before requests are looked at again.
+const INTAKE_MAX: usize = 256;
+
+/// One lane at work.
+pub(super) struct Runner<L> {
+    lane: Lane,
+    leg: L,
+    way: Arc<Way>,
+    bounds: Bounds,
+    control: watch::Receiver<Control>,
+    flights: FuturesUnordered<Pin<Box<dyn Future<Output = Landed> + Send>>>,
+    standing: Standing,
+    streak: Streak,
+    ends: Ends,
+    /// Until when the destination asked to be left alone, by the wall clock; what the journal remembers.
+    held: Option<WallTime>,
+    /// Answers 429 in a row.
+    pushbacks: u32,
+    /// Attempts in a row to write to the quarantine that failed, and when the next one is due.
+    quarantine_failures: u32,
+    quarantine_due: Option<Instant>,
+    /// What this lane told the process it holds.
+    told_bytes: usize,
+}
+
+impl<L: Leg> Runner<L> {
+    pub(super) fn new(lane: Lane, leg: L, way: Arc<Way>, bounds: Bounds) -> Self {
+        let control = way.control.clone();
+        Self {
+            lane,
+            leg,
+            way,
+            bounds,
+            control,
+            flights: FuturesUnordered::new(),
+            standing: Standing::Good,
+            streak: Streak::default(),
+            ends: Ends::default(),
+            held: None,
+            pushbacks: 0,
+            quarantine_failures: 0,
+            quarantine_due: None,
+            told_bytes: 0,
+        }
+    }
+
+    /// Runs until delivery stops and nothing is in flight.
+    pub(super) async fn run(mut self) {
+        self.restore_hold();
+        loop {
+            self.close_ends().await;
+            let now = Instant::now();
+            let stopping = *self.control.borrow() == Control::Stop;
+            if stopping && self.flights.is_empty() {
+                return;
+            }
+            if !stopping {
+                self.send_what_may_go(now);
+            }
+            self.tell(now);
+            let (takes_in, wake) = (!stopping && self.takes_in(), self.wake_at(now));
+            tokio::select! {
+                biased;
+                changed = self.control.changed() => match changed {
+                    Ok(()) => self.standing.hurry(Instant::now()),
+                    // Nobody is left who could stop this lane in order.
+                    Err(_) => return,
+                },
+                Some(landed) = self.flights.next() => self.land_all(landed),
+                entry = self.lane.next(), if takes_in => self.take_in_all(&entry),
+                () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
+            }
+        }
+    }
+
+    /// Takes in a record, and those that are there already.
+    fn take_in_all(&mut self, first: &Entry) {
+        let now = self.way.clock.now();
+        self.leg.take_in(first, now, &mut self.ends);
+        for _ in 1..INTAKE_MAX {
+            if !self.takes_in() {
+                break;
+            }
+            let Some(entry) = self.lane.next().now_or_never() else { break };
+            self.leg.take_in(&entry, now, &mut self.ends);
+        }
+    }
+
+    /// Whether there is room for more.
+    fn takes_in(&self) -> bool {
+        let (held, others) = (self.leg.held_bytes(), self.way.figures.held_bytes.load(Ordering::Relaxed));
+        self.quarantine_due.is_none()
+            && self.leg.records() < LANE_RECORDS_MAX
+            && (held < LANE_BYTES_MIN || (held < LANE_BYTES_MAX && others < self.bounds.memory_bytes_max))
+    }
+
+    fn send_what_may_go(&mut self, now: Instant) {
+        if self.held.is_some() && self.way.closed_until(now).is_none() {
+            self.held = None;
+            self.lane.hold_until(None);
+        }
+        if self.way.closed_until(now).is_some() || self.way.source().is_none() {
+            return;
+        }
+        while self.flights.len() < self.standing.in_flight_max(self.bounds.in_flight_max, now) {
+            let Some(parcel) = self.leg.next_parcel(now) else { break };
+            self.flights.push(Box::pin(errand::run(Arc::clone(&self.way), parcel)));
+            self.standing.tried(now, self.bounds.park_probe);
+        }
+    }
+
+    /// When there may be something to send though nothing else happens; None: never.
+    fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let request = self.leg.due(now).filter(|_| self.flights.len() < self.bounds.in_flight_max && self.way.source().is_some());
+        let gates = [self.way.closed_until(now), self.standing.probe_at()];
+        let request = request.map(|due| gates.into_iter().flatten().fold(due, Instant::max));
+        [request.filter(|at| now < *at), self.quarantine_due].into_iter().flatten().min()
+    }
+
+    /// Judges a request that came back, and those that came back with it.
+    fn land_all(&mut self, first: Landed) {
+        self.land(first);
+        while let Some(Some(landed)) = self.flights.next().now_or_never() {
+            self.land(landed);
+        }
+    }
+
+    fn land(&mut self, landed: Landed) {
+        let Landed { ticket, failures, end } = landed;
+        let now = Instant::now();
+        let Flight::Ended { outcome, answer } = end else {
+            return self.leg.settle(ticket, Fate::Unsent, &mut self.ends);
+        };
+        let verdict = judge(self.way.id.destination, outcome);
+        let fate = match verdict {
+            Verdict::Delivered => {
+                self.delivered();
+                Fate::Delivered
+            }
+            Verdict::Retry(asked) => Fate::Again(self.retry_at(outcome, asked, failures, now)),
+            Verdict::Split => Fate::Divide(Cut::TooLarge, self.refused(answer)),
+            Verdict::Bisect => Fate::Divide(Cut::BadEvent, self.refused(answer)),
+            Verdict::Quarantine => Fate::Refused(self.refused(answer)),
+            Verdict::Park => {
+                self.park(ParkReason::Answer { status: answer.status, answer: answer.text }, now);
+                Fate::Unsent
+            }
+        };
+        let quarantined = self.ends.quarantined.len();
+        self.leg.settle(ticket, fate, &mut self.ends);
+        self.weigh_refusals(quarantined, now);
+    }
+
+    fn delivered(&mut self) {
+        self.streak.deliver();
+        self.pushbacks = 0;
+        if let Standing::Parked(parked) = std::mem::replace(&mut self.standing, Standing::Good) {
+            tracing::info!(event = "lane_resumed", lane = %self.way.id, reason = %parked.reason, "the destination takes events again");
+        }
+    }
+
+    /// When a failed request is sent again; on the way the lane is held, when the destination asked for that.
+    fn retry_at(&mut self, outcome: Outcome, asked: Option<RetryAfter>, failures: u32, now: Instant) -> Instant {
+        self.way.board.retries.fetch_add(1, Ordering::Relaxed);
+        let wait = self.bounds.backoff.wait(failures.saturating_add(1), random());
+        if let Some(asked) = asked {
+            self.hold(asked.wait(), now);
+            return now + wait.max(asked.wait());
+        }
+        if let Outcome::Answered { status: 429, .. } = outcome {
+            // RudderStack never says for how long (protocol.md 2.3): the whole lane backs off, not this request alone.
+            self.pushbacks = self.pushbacks.saturating_add(1);
+            let pause = now + self.bounds.backoff.wait_half(self.pushbacks, random());
+            self.way.close_until(Some(self.way.closed_until(now).map_or(pause, |until| until.max(pause))));
+        }
+        now + wait
+    }
+
+    /// Leaves the destination alone for so long, across restarts. An earlier, longer wish stands.
+    fn hold(&mut self, wait: Duration, now: Instant) {
+        let until = self.way.clock.now().plus_millis(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+        let until = self.held.map_or(until, |held| held.max(until));
+        if self.held != Some(until) {
+            self.held = Some(until);
+            self.lane.hold_until(Some(until));
+        }
+        let by_timer = now + wait;
+        self.way.close_until(Some(self.way.closed_until(now).map_or(by_timer, |closed| closed.max(by_timer))));
+    }
+
+    /// Takes up the hold that the last run was asked for.
+    fn restore_hold(&mut self) {
+        let left = self.lane.held_until().map(|until| (until, hold_left(until, self.way.clock.now())));
+        if let Some((until, left)) = left.filter(|(_, left)| !left.is_zero()) {
+            self.held = Some(until);
+            self.way.close_until(Some(Instant::now() + left));
+        }
+    }
+
+    /// A refusal for good. Its reason is the first line of the answer, in the vendor's words.
+    fn refused(&self, answer: Answered) -> Refused {
+        let Answered { status, text } = answer;
+        let line = text.lines().next().unwrap_or_default();
+        let reason = if line.is_empty() || line.len() > REASON_BYTES_MAX { format!("answered {status}") } else { line.to_owned() };
+        Refused { reason, status, answer: text, at: self.way.clock.now() }
+    }
+
+    /// Parks the lane when what was just refused is the tenth in a row for one reason: then it is not about the events.
+    fn weigh_refusals(&mut self, known: usize, now: Instant) {
+        let Some(reason) = self.ends.quarantined.get(known).map(|item| item.reason.clone()) else { return };
+        if self.streak.refuse(&reason) == StreakState::Suspicious {
+            self.park(ParkReason::Refusals(reason), now);
+        }
+    }
+
+    fn park(&mut self, reason: ParkReason, now: Instant) {
+        let probe_at = now + self.bounds.park_probe;
+        match &mut self.standing {
+            Standing::Parked(parked) => *parked = Parked { reason, since: parked.since, probe_at },
+            Standing::Good => {
+                tracing::error!(
+                    event = "lane_parked",
+                    lane = %self.way.id,
+                    reason = %reason,
+                    "delivery is stopped, everything is kept: put the key, the URL or the source right"
+                );
+                self.standing = Standing::Parked(Parked { reason, since: self.way.clock.now(), probe_at });
+            }
+        }
+    }
+
+    /// Tells the journal what has ended: quarantine first, all of it at once, as each takes a sync; completion after.
+    async fn close_ends(&mut self) {
+        let now = Instant::now();
+        if self.quarantine_due.is_none_or(|due| due <= now) && !self.ends.quarantined.is_empty() {
+            let items = std::mem::take(&mut self.ends.quarantined);
+            let written = join_all(items.iter().map(|item| self.lane.quarantine(item.clone()))).await;
+            let failed: Vec<_> =
+                items.into_iter().zip(written).filter_map(|(item, written)| written.err().map(|why| (item, why))).collect();
+            self.note_quarantine(failed, now);
+        }
+        let waits = |position| self.ends.quarantined.iter().any(|item: &Quarantined| item.position == position);
+        let (later, complete) = std::mem::take(&mut self.ends.complete).into_iter().partition(|(position, _)| waits(*position));
+        self.ends.complete = later;
+        for (position, tally) in Vec::from_iter::<Vec<_>>(complete) {
+            self.lane.complete(position, tally);
+        }
+    }
+
+    fn note_quarantine(&mut self, failed: Vec<(Quarantined, crate::journal::QuarantineError)>, now: Instant) {
+        let Some((_, why)) = failed.first() else {
+            self.quarantine_failures = 0;
+            self.quarantine_due = None;
+            return;
+        };
+        if self.quarantine_failures == 0 {
+            tracing::error!(
+                event = "quarantine_failed",
+                lane = %self.way.id,
+                error = why as &dyn std::error::Error,
+                "refused events cannot be put aside; the lane takes nothing more in until they can"
+            );
+        }
+        self.quarantine_failures = self.quarantine_failures.saturating_add(1);
+        self.quarantine_due = Some(now + self.bounds.backoff.wait_half(self.quarantine_failures, random()));
+        self.ends.quarantined = failed.into_iter().map(|(item, _)| item).collect();
+    }
+
+    /// Writes down how the lane stands.
+    fn tell(&mut self, now: Instant) {
+        let (held, board) = (self.leg.held_bytes(), &self.way.board);
+        if held >= self.told_bytes {
+            self.way.figures.held_bytes.fetch_add(held - self.told_bytes, Ordering::Relaxed);
+        } else {
+            self.way.figures.held_bytes.fetch_sub(self.told_bytes - held, Ordering::Relaxed);
+        }
+        self.told_bytes = held;
+        board.records.store(self.leg.records(), Ordering::Relaxed);
+        board.memory_bytes.store(held, Ordering::Relaxed);
+        board.in_flight.store(self.flights.len(), Ordering::Relaxed);
+        board.set(self.state(now));
+    }
+
+    fn state(&self, now: Instant) -> LaneState {
+        if self.quarantine_due.is_some() {
+            return LaneState::QuarantineFull;
+        }
+        if self.way.source().is_none() {
+            return LaneState::Unconfigured;
+        }
+        if let Standing::Parked(parked) = &self.standing {
+            return LaneState::Parked { since: parked.since, reason: parked.reason.clone() };
+        }
+        if let Some(until) = self.held.filter(|_| self.way.closed_until(now).is_some()) {
+            return LaneState::Held { until };
+        }
+        if self.leg.records() == 0 { LaneState::Idle } else { LaneState::Delivering }
+    }
+}
+
+impl<L> Drop for Runner<L> {
+    fn drop(&mut self) {
+        self.way.figures.held_bytes.fetch_sub(self.told_bytes, Ordering::Relaxed);
+    }
+}
+
+/// Longer first lines are no reasons but pages.
+const REASON_BYTES_MAX: usize = 200;

@@ -1,0 +1,133 @@
+//! The Segment leg: one request for each envelope, the client's own (design promise 4).
+
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{
+    leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, give_up},
+    order::{Order, Ticket},
+    records::Ends,
+};
+use crate::{
+    journal::{Entry, Position, Tally},
+    model::{Destination, Head, Reading, WallTime},
+    routing::Person,
+};
+
+/// A source's envelopes on their way to Segment.
+#[derive(Debug, Default)]
+pub(super) struct SegmentLeg {
+    order: Order<Held>,
+    /// Failed requests that wait for their next attempt.
+    delayed: BinaryHeap<Reverse<(Instant, Ticket)>>,
+    held_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Held {
+    opened: Arc<Opened>,
+    position: Position,
+    planned: u32,
+    failures: u32,
+}
+
+impl Leg for SegmentLeg {
+    fn take_in(&mut self, entry: &Entry, now: WallTime, ends: &mut Ends) {
+        let read = Opened::of(entry).and_then(|opened| Ok((persons(&opened)?, opened)));
+        match read {
+            Ok((persons, opened)) => {
+                self.held_bytes += opened.bytes();
+                let held = Held { opened: Arc::new(opened), position: entry.position, planned: entry.planned, failures: 0 };
+                self.order.add(held, persons);
+            }
+            Err(reason) => give_up(entry, &Refused::unsent(reason, now), ends),
+        }
+    }
+
+    fn next_parcel(&mut self, now: Instant) -> Option<Parcel> {
+        while let Some(Reverse((at, ticket))) = self.delayed.peek().copied()
+            && at <= now
+        {
+            self.delayed.pop();
+            self.order.put_back(ticket);
+        }
+        let ticket = self.order.next_ready()?;
+        let held = self.order.get_mut(ticket)?;
+        Some(Parcel { ticket, events: held.planned, failures: held.failures, cargo: Cargo::Envelope(Arc::clone(&held.opened)) })
+    }
+
+    fn due(&self, now: Instant) -> Option<Instant> {
+        if self.order.has_ready() {
+            return Some(now);
+        }
+        self.delayed.peek().map(|Reverse((at, _))| *at)
+    }
+
+    fn settle(&mut self, ticket: Ticket, fate: Fate, ends: &mut Ends) {
+        match fate {
+            Fate::Unsent => self.order.put_back(ticket),
+            Fate::Again(at) => {
+                if let Some(held) = self.order.get_mut(ticket) {
+                    held.failures = held.failures.saturating_add(1);
+                    self.delayed.push(Reverse((at, ticket)));
+                }
+            }
+            Fate::Delivered => {
+                if let Some(held) = self.finish(ticket) {
+                    ends.complete.push((held.position, Tally { delivered: held.planned, ..Tally::default() }));
+                }
+            }
+            // An envelope is the client's own request: it is never divided.
+            Fate::Divide(_, refused) | Fate::Refused(refused) => {
+                if let Some(held) = self.finish(ticket) {
+                    quarantine(&held, &refused, ends);
+                }
+            }
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    fn records(&self) -> usize {
+        self.order.len()
+    }
+}
+
+impl SegmentLeg {
+    fn finish(&mut self, ticket: Ticket) -> Option<Held> {
+        let held = self.order.finish(ticket)?;
+        self.held_bytes -= held.opened.bytes();
+        Some(held)
+    }
+}
+
+/// Whose events of an envelope go to Segment.
+fn persons(opened: &Opened) -> Result<Vec<Person>, String> {
+    let envelope = &opened.envelope;
+    let reading = Reading::of(envelope.endpoint, &opened.inflated).map_err(|error| format!("the record's body cannot be read: {error}"))?;
+    let selection = envelope.plan.events.of(Destination::Segment);
+    let chosen = reading.items.iter().enumerate().filter(|(index, _)| selection.contains(*index));
+    let person = |(index, item): (usize, &_)| {
+        let head = Head::of(*item, envelope.endpoint);
+        Person::of(head.anonymous_id.as_deref(), head.user_id.as_deref(), &head.message_id(envelope.id, index))
+    };
+    Ok(chosen.map(person).collect())
+}
+
+/// Puts each of an envelope's events into quarantine.
+fn quarantine(held: &Held, refused: &Refused, ends: &mut Ends) {
+    let envelope = &held.opened.envelope;
+    let selection = envelope.plan.events.of(Destination::Segment);
+    if let Ok(reading) = Reading::of(envelope.endpoint, &held.opened.inflated) {
+        for (index, item) in (0_u32..).zip(&reading.items).filter(|(index, _)| selection.contains(*index as usize)) {
+            ends.quarantined.push(refused.event(held.position, index, Bytes::copy_from_slice(item.text().as_bytes())));
+        }
+    } else {
+        ends.quarantined.push(refused.event(held.position, 0, held.opened.inflated.clone()));
+    }
+    ends.complete.push((held.position, Tally { quarantined: held.planned, ..Tally::default() }));
+}

@@ -1,0 +1,123 @@
+//! What can be said about a lane at any moment.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use crate::{journal::LaneId, model::WallTime};
+
+/// A lane, as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneStatus {
+    /// Which lane.
+    pub id: LaneId,
+    /// What it is doing.
+    pub state: LaneState,
+    /// Records it has taken from the journal that are not complete.
+    pub records: usize,
+    /// Bytes of them in memory.
+    pub memory_bytes: usize,
+    /// Requests in flight, those that wait for their turn included.
+    pub in_flight: usize,
+    /// Requests that had to be sent again, since start.
+    pub retries: u64,
+}
+
+/// What a lane is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LaneState {
+    /// Nothing waits.
+    #[default]
+    Idle,
+    /// Requests are in flight, or wait for their next attempt.
+    Delivering,
+    /// The destination asked to be left alone until then (`Retry-After`).
+    Held {
+        /// Until when.
+        until: WallTime,
+    },
+    /// Stopped by a fault of configuration; everything is kept, and tried again now and then.
+    Parked {
+        /// Since when.
+        since: WallTime,
+        /// Why.
+        reason: ParkReason,
+    },
+    /// Its source, or the source's key for this destination, is not configured (any more); everything is kept.
+    Unconfigured,
+    /// The quarantine cannot take an event, so nothing more is taken from the journal.
+    QuarantineFull,
+}
+
+/// Why a lane is parked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParkReason {
+    /// The destination answered that it will not take anything: 401, 403, 404, a redirect.
+    Answer {
+        /// The status.
+        status: u16,
+        /// The start of the answer.
+        answer: String,
+    },
+    /// Ten requests in a row were refused for good, for one reason.
+    Refusals(String),
+}
+
+impl fmt::Display for ParkReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer { status, answer } if answer.is_empty() => write!(f, "answered {status}"),
+            Self::Answer { status, answer } => write!(f, "answered {status}: {answer}"),
+            Self::Refusals(reason) => write!(f, "ten refusals in a row: {reason}"),
+        }
+    }
+}
+
+impl LaneState {
+    /// One word for metrics and tables.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Delivering => "delivering",
+            Self::Held { .. } => "held",
+            Self::Parked { .. } => "parked",
+            Self::Unconfigured => "unconfigured",
+            Self::QuarantineFull => "quarantine_full",
+        }
+    }
+}
+
+/// Where a lane writes its status down, for others to read.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    state: Mutex<LaneState>,
+    pub(super) records: AtomicUsize,
+    pub(super) memory_bytes: AtomicUsize,
+    pub(super) in_flight: AtomicUsize,
+    pub(super) retries: AtomicU64,
+}
+
+impl Board {
+    pub(super) fn set(&self, state: LaneState) {
+        let mut known = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != state {
+            *known = state;
+        }
+    }
+
+    pub(super) fn read(&self, id: &LaneId) -> LaneStatus {
+        LaneStatus {
+            id: id.clone(),
+            state: self.state.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            records: self.records.load(Ordering::Relaxed),
+            memory_bytes: self.memory_bytes.load(Ordering::Relaxed),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            retries: self.retries.load(Ordering::Relaxed),
+        }
+    }
+}

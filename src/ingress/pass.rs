@@ -1,0 +1,109 @@
+//! Requests that are passed on to Segment live: what only Segment can answer, and what is not an event.
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header, request::Parts};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use super::{
+    Desk,
+    body::read_body,
+    relay::requested_host,
+    request::{Call, Decided, RETRY_AFTER_S, Reply, said, unread},
+};
+use crate::{
+    model::{Encoding, Endpoint, EnvelopeId, Selection},
+    protocol,
+    routing::Source,
+    upstream::Upstream,
+};
+
+impl Desk {
+    /// Relays a call whole, with the same edits as Segment's copy from the journal: the ids that RudderStack's copy has, and
+    /// the client's address.
+    pub(super) async fn relay_decided(&self, mut call: Call, id: EnvelopeId, decided: &Decided) -> Reply {
+        let mut envelope = self.envelope(&call, id, decided);
+        envelope.plan.events.segment = Selection::All;
+        if let Ok(copy) = protocol::segment_copy(&envelope, &decided.inflated, self.clock.now())
+            && !matches!(call.endpoint, Endpoint::Pixel(_))
+        {
+            call.body = copy.body;
+            if copy.encoding == Encoding::Identity {
+                call.parts.headers.remove(header::CONTENT_ENCODING);
+            }
+        }
+        self.relay_call(&call, Some(&decided.source)).await
+    }
+
+    /// Its source, when a header or the query names one, still says which region it belongs to.
+    pub(super) async fn pass_unreadable(&self, call: Call) -> Reply {
+        self.counters.unreadable.add(1);
+        let claims = protocol::claims(None, &[], call.parts.headers.get(header::AUTHORIZATION), call.parts.uri.query());
+        let source = claims.keys().find_map(|key| self.sources.load().by_key(key).cloned());
+        self.relay_call(&call, source.as_deref()).await
+    }
+
+    /// Sends a call to Segment as it came and hands its answer on; a pixel gets its picture whatever happens.
+    pub(super) async fn relay_call(&self, call: &Call, source: Option<&Source>) -> Reply {
+        let host = requested_host(&call.parts);
+        let upstream = source.map_or_else(|| self.relays.by_host(host.as_deref()), |source| self.relays.of_region(source.region));
+        let body = if matches!(call.endpoint, Endpoint::Pixel(_)) { Bytes::new() } else { call.body.clone() };
+        let answered = self.relays.pass(upstream, &call.parts, body, self.settings.limits.relay_timeout).await;
+        match (answered, call.endpoint) {
+            (Ok(answer), Endpoint::Pixel(_)) if answer.status() == StatusCode::OK => answer,
+            (_, Endpoint::Pixel(_)) => said(&protocol::PIXEL),
+            // A redirect of a POST loses it in most SDKs (clients.md 4.2): better to be asked again.
+            (Ok(answer), _) if !answer.status().is_redirection() => answer,
+            (Ok(_) | Err(_), _) => {
+                self.counters.relay_failures.add(1);
+                said(&protocol::busy(RETRY_AFTER_S))
+            }
+        }
+    }
+
+    /// `/v1/m` is Segment's alone; when no source has a share of Segment it is answered here.
+    pub(super) async fn pass_metrics(&self, parts: Parts, body: Incoming) -> Reply {
+        let wanted = self.sources.load().list().iter().any(|source| source.route.segment().hundredths() > 0);
+        if !wanted && !self.sources.load().list().is_empty() {
+            return said(&protocol::ACCEPTED);
+        }
+        self.pass_unknown(parts, body).await
+    }
+
+    pub(super) async fn pass_unknown(&self, parts: Parts, body: Incoming) -> Reply {
+        let read = match read_body(body, &self.settings.limits, &self.memory).await {
+            Ok(read) => read,
+            Err(error) => return unread(error),
+        };
+        let upstream = self.relays.by_host(requested_host(&parts).as_deref());
+        self.fetched(upstream, &parts, read.bytes.clone()).await
+    }
+
+    pub(super) async fn pass_cdn(&self, parts: Parts) -> Reply {
+        let upstream = self.relays.cdn_by_host(requested_host(&parts).as_deref());
+        self.fetched(upstream, &parts, Bytes::new()).await
+    }
+
+    /// Settings come back with `apiHost` pointing here; anything that cannot be rewritten passes as it is.
+    pub(super) async fn pass_settings(&self, mut parts: Parts) -> Reply {
+        self.counters.settings_fetched.add(1);
+        let Some(public_host) = &self.settings.public_host else { return self.pass_cdn(parts).await };
+        parts.headers.remove(header::ACCEPT_ENCODING);
+        let upstream = self.relays.cdn_by_host(requested_host(&parts).as_deref());
+        match self.relays.pass_bytes(upstream, &parts, Bytes::new(), self.settings.limits.relay_timeout).await {
+            Ok((head, body)) => {
+                let body = protocol::rewrite_api_host(&body, public_host).map_or(body, Bytes::from);
+                Response::from_parts(head, Full::new(body))
+            }
+            Err(_) => said(&protocol::busy(RETRY_AFTER_S)),
+        }
+    }
+
+    async fn fetched(&self, upstream: &Upstream, parts: &Parts, body: Bytes) -> Reply {
+        self.relays.pass(upstream, parts, body, self.settings.limits.relay_timeout).await.unwrap_or_else(|error| {
+            tracing::debug!(event = "relay_failed", %error);
+            self.counters.relay_failures.add(1);
+            said(&protocol::busy(RETRY_AFTER_S))
+        })
+    }
+}

@@ -1,0 +1,214 @@
+//! Room on the disk: the next volume is prepared before it is needed, passed volumes are given back.
+//!
+//! A volume is given back only when every lane has passed it and a durable cursor says so. Passed volumes are kept for replay as
+//! long as the settings say and there is room; when room is short the oldest goes first. A passed volume of full size becomes
+//! the next volume under a new name, which spares the disk writing zeros.
+
+use std::{io, time::Duration};
+
+use super::{
+    names,
+    shared::{Log, Shared, Spare, Woken},
+    shelf::lock,
+};
+
+/// How often passed volumes are looked at when nothing happens.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How much is written at once to fill a new volume.
+const FILL_BYTES: usize = 1 << 20;
+/// The reserve, as a share of the quota: cursors and quarantine go on in it when the log is full.
+const RESERVE_SHARE: u64 = 16;
+
+/// Why there is no volume to write to.
+#[derive(Debug)]
+pub(super) enum NoRoom {
+    /// The quota or the disk is used up.
+    Full,
+    /// The disk fails.
+    Disk(io::Error),
+}
+
+impl NoRoom {
+    /// Tells a full disk from a failing one.
+    pub(super) fn of(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Disk(error),
+        }
+    }
+}
+
+/// Runs until the journal closes.
+pub(super) fn run(shared: &Shared) {
+    loop {
+        step(shared);
+        if shared.keeper.wait(Some(LOOK_INTERVAL), Duration::ZERO) == Woken::Closing {
+            return;
+        }
+    }
+}
+
+/// Gives back what may go and prepares the next volume.
+pub(super) fn step(shared: &Shared) {
+    {
+        let _one_at_a_time = lock(&shared.preparing);
+        mark_passed(shared);
+        // One passed volume of full size may stay: it is the next spare.
+        while let Some(id) = lock(&shared.log).expired(shared) {
+            if lock(&shared.log).spare.is_none() && recycle(shared, id).is_ok() {
+                continue;
+            }
+            if give_back(shared, id).is_err() {
+                break;
+            }
+        }
+    }
+    if !shared.queue.is_closed() && prepare(shared).is_ok() && lock(&shared.status).health == super::Health::Full {
+        shared.set_health(super::Health::Writable, "");
+    }
+}
+
+/// The next volume, prepared now if need be.
+pub(super) fn take_spare(shared: &Shared) -> Result<Spare, NoRoom> {
+    prepare(shared)?;
+    lock(&shared.log).spare.take().ok_or(NoRoom::Full)
+}
+
+/// Removes a volume that never had a durable record. Should its name come back after a crash, recovery sees that the log goes
+/// on elsewhere.
+pub(super) fn discard(shared: &Shared, id: u64) {
+    let _ = shared.disk.remove(&names::volume(id));
+}
+
+/// Has a volume in waiting: its file has its full length on disk, and so has its name, before anything in it is acknowledged.
+fn prepare(shared: &Shared) -> Result<(), NoRoom> {
+    let _one_at_a_time = lock(&shared.preparing);
+    if lock(&shared.log).spare.is_some() {
+        return Ok(());
+    }
+    mark_passed(shared);
+    let size = shared.settings.volume_size.0;
+    loop {
+        let fits = lock(&shared.log).bytes() + size <= quota(shared);
+        if fits {
+            match create(shared, size) {
+                Err(NoRoom::Full) => {}
+                done => return done,
+            }
+        }
+        let oldest = lock(&shared.log).passed();
+        let Some(id) = oldest else { return Err(NoRoom::Full) };
+        let whole = lock(&shared.log).volumes.get(&id).is_some_and(|volume| volume.size == size);
+        if whole {
+            return recycle(shared, id).map_err(NoRoom::of);
+        }
+        give_back(shared, id).map_err(NoRoom::of)?;
+    }
+}
+
+/// How many bytes volumes may take.
+fn quota(shared: &Shared) -> u64 {
+    shared.settings.size_max.0 - shared.settings.size_max.0 / RESERVE_SHARE
+}
+
+fn create(shared: &Shared, size: u64) -> Result<(), NoRoom> {
+    let id = next_id(shared);
+    let name = names::volume(id);
+    let made = shared.disk.create(&name).and_then(|file| {
+        file.allocate(size)?;
+        fill(file.as_ref(), size)?;
+        file.sync_data()?;
+        shared.disk.sync_dir()?;
+        Ok(file)
+    });
+    match made {
+        Ok(file) => {
+            lock(&shared.log).spare = Some(Spare { id, file, size });
+            Ok(())
+        }
+        Err(error) => {
+            discard(shared, id);
+            Err(NoRoom::of(error))
+        }
+    }
+}
+
+/// Writes zeros, so that a later sync has no block to allocate and no metadata to commit (reliability.md H6).
+fn fill(file: &dyn super::DiskFile, size: u64) -> io::Result<()> {
+    let zeros = vec![0; FILL_BYTES.min(usize::try_from(size).unwrap_or(FILL_BYTES))];
+    let mut offset = 0;
+    while offset < size {
+        let count = zeros.len().min(usize::try_from(size - offset).unwrap_or(usize::MAX));
+        file.write_at(&zeros[..count], offset)?;
+        offset += count as u64;
+    }
+    Ok(())
+}
+
+/// Makes a passed volume the next one. What stands in it does not validate under its new number.
+fn recycle(shared: &Shared, old: u64) -> io::Result<()> {
+    let size = shared.settings.volume_size.0;
+    let id = next_id(shared);
+    let name = names::volume(id);
+    let file = shared.disk.open(&names::volume(old))?;
+    if file.size()? != size {
+        return Err(io::Error::other("not of full size"));
+    }
+    shared.disk.rename(&names::volume(old), &name)?;
+    lock(&shared.log).volumes.remove(&old);
+    if let Err(error) = shared.disk.sync_dir() {
+        discard(shared, id);
+        return Err(error);
+    }
+    lock(&shared.log).spare = Some(Spare { id, file, size });
+    Ok(())
+}
+
+fn give_back(shared: &Shared, id: u64) -> io::Result<()> {
+    match shared.disk.remove(&names::volume(id)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    lock(&shared.log).volumes.remove(&id);
+    shared.disk.sync_dir()
+}
+
+fn next_id(shared: &Shared) -> u64 {
+    let mut log = lock(&shared.log);
+    let id = log.next_id;
+    log.next_id += 1;
+    id
+}
+
+/// Notes which volumes every lane has passed, as far as durable cursors say so.
+fn mark_passed(shared: &Shared) {
+    let now = std::time::Instant::now();
+    #[cfg(test)]
+    if shared.sabotage == super::sabotage::Sabotage::FreeBeforeCursor {
+        let (snapshot, _) = super::cursor::snapshot(shared);
+        let low = snapshot.low();
+        lock(&shared.log).free_before = low;
+    }
+    let mut log = lock(&shared.log);
+    let free_before = log.free_before;
+    // The newest volume says where the log ends and what was planned: it always stays.
+    let newest = log.end().volume;
+    for (id, volume) in &mut log.volumes {
+        if *id < free_before.volume && *id != newest && volume.passed_at.is_none() {
+            volume.passed_at = Some(now);
+        }
+    }
+}
+
+impl Log {
+    /// The oldest volume that every lane has passed.
+    fn passed(&self) -> Option<u64> {
+        self.volumes.first_key_value().filter(|(_, volume)| volume.passed_at.is_some()).map(|(id, _)| *id)
+    }
+
+    /// The oldest volume, when it was passed so long ago that nobody wants to replay it.
+    fn expired(&self, shared: &Shared) -> Option<u64> {
+        let (id, volume) = self.volumes.first_key_value()?;
+        volume.passed_at.filter(|passed_at| passed_at.elapsed() >= shared.settings.keep_delivered).map(|_| *id)
+    }
+}

@@ -1,0 +1,98 @@
+//! The names of the journal's files.
+
+/// The file with the journal's identity.
+pub(super) const IDENTITY: &str = "journal.id";
+/// The file that is locked; it is never written.
+pub(super) const LOCK: &str = "lock";
+/// What a file is called until it is whole.
+const UNFINISHED: &str = ".tmp";
+
+/// What a name in the data directory means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    /// [`IDENTITY`].
+    Identity,
+    /// [`LOCK`].
+    Lock,
+    /// A volume.
+    Volume(u64),
+    /// A cursor file.
+    Cursor(u64),
+    /// A quarantine file.
+    Quarantine(u64),
+    /// One of ours that was not finished.
+    Unfinished,
+    /// Not ours.
+    Foreign,
+}
+
+impl Name {
+    pub(super) fn of(name: &str) -> Self {
+        if name == IDENTITY {
+            return Self::Identity;
+        }
+        if name == LOCK {
+            return Self::Lock;
+        }
+        if let Some(whole) = name.strip_suffix(UNFINISHED) {
+            return if matches!(Self::of(whole), Self::Foreign | Self::Unfinished) { Self::Foreign } else { Self::Unfinished };
+        }
+        numbered(name, "volume-", ".log")
+            .map(Self::Volume)
+            .or_else(|| numbered(name, "cursor-", ".dat").map(Self::Cursor))
+            .or_else(|| numbered(name, "quarantine-", ".log").map(Self::Quarantine))
+            .unwrap_or(Self::Foreign)
+    }
+}
+
+fn numbered(name: &str, before: &str, after: &str) -> Option<u64> {
+    let digits = name.strip_prefix(before)?.strip_suffix(after)?;
+    let canonical = digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if canonical { u64::from_str_radix(digits, 16).ok() } else { None }
+}
+
+/// The name of a volume.
+pub(super) fn volume(id: u64) -> String {
+    format!("volume-{id:016x}.log")
+}
+
+/// The name of a cursor file.
+pub(super) fn cursor(id: u64) -> String {
+    format!("cursor-{id:016x}.dat")
+}
+
+/// The name of a quarantine file.
+pub(super) fn quarantine(id: u64) -> String {
+    format!("quarantine-{id:016x}.log")
+}
+
+/// The name that a file has until it is whole.
+pub(super) fn unfinished(name: &str) -> String {
+    format!("{name}{UNFINISHED}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_ours_only_when_we_would_have_written_it() {
+        let table = [
+            (volume(26), Name::Volume(26)),
+            (cursor(1), Name::Cursor(1)),
+            (quarantine(u64::MAX), Name::Quarantine(u64::MAX)),
+            (IDENTITY.to_owned(), Name::Identity),
+            (LOCK.to_owned(), Name::Lock),
+            (unfinished(&cursor(1)), Name::Unfinished),
+            (unfinished(&unfinished(&cursor(1))), Name::Foreign),
+            ("volume-1A.log".to_owned(), Name::Foreign),
+            ("volume-000000000000001A.log".to_owned(), Name::Foreign),
+            ("volume-000000000000001a.log.bak".to_owned(), Name::Foreign),
+            ("notes.tmp".to_owned(), Name::Foreign),
+            ("lost+found".to_owned(), Name::Foreign),
+        ];
+        for (name, want) in table {
+            assert_eq!(Name::of(&name), want, "{name}");
+        }
+    }
+}

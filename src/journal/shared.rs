@@ -1,0 +1,395 @@
+//! What the journal's threads and lanes share.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{
+        Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::{
+    AppendError, Disk, Settings,
+    format::{Epoch, FileKind, Seal},
+    quarantine::Quarantine,
+    shelf::{Shelf, lock},
+    words::{Faults, Health, Position, Record},
+};
+use crate::model::{PerDestination, Revision, SourceId, WallTime};
+
+/// How many bytes may wait for the commit thread, in KiB: appends beyond wait their turn.
+pub(super) const QUEUE_KIB_MAX: usize = 16 << 10;
+
+/// Everything shared.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub disk: Arc<dyn Disk>,
+    pub settings: Settings,
+    pub epoch: Epoch,
+    pub queue: Queue,
+    pub log: Mutex<Log>,
+    pub shelves: RwLock<Shelves>,
+    pub quarantine: Mutex<Quarantine>,
+    /// The newest revision raised or appended.
+    pub revision: AtomicU64,
+    pub memory_bytes: AtomicUsize,
+    pub counts: Counts,
+    pub status: Mutex<Status>,
+    pub saver: Alarm,
+    pub keeper: Alarm,
+    /// One at a time makes room for a new volume.
+    pub preparing: Mutex<()>,
+    pub sync_observer: OnceLock<SyncObserver>,
+    #[cfg(test)]
+    pub sabotage: super::sabotage::Sabotage,
+}
+
+/// Who hears how long syncs take.
+pub(super) struct SyncObserver(pub Box<dyn Fn(Duration) + Send + Sync>);
+
+impl std::fmt::Debug for SyncObserver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SyncObserver")
+    }
+}
+
+/// Whether records can be appended, and why not.
+#[derive(Debug, Clone)]
+pub(super) struct Status {
+    pub health: Health,
+    pub reason: String,
+}
+
+/// Faults and switches, counted without a lock.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub commits_failed: AtomicU64,
+    pub saves_failed: AtomicU64,
+    pub refused_full: AtomicU64,
+    pub damaged: AtomicU64,
+    /// Set while cursors cannot be saved at all: lanes are let go on, as duplicates are better than a standstill.
+    pub unsaved_allowed: AtomicBool,
+}
+
+impl Counts {
+    pub(super) fn faults(&self) -> Faults {
+        Faults {
+            commits: self.commits_failed.load(Ordering::Relaxed),
+            cursors: self.saves_failed.load(Ordering::Relaxed),
+            refused_full: self.refused_full.load(Ordering::Relaxed),
+            damaged: self.damaged.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The volumes, and what was planned up to the end of the log. Both change together, when a group is on disk.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    /// By number. Volumes in preparation or without a durable record are not among them.
+    pub volumes: BTreeMap<u64, Volume>,
+    /// By the shelf's ordinal: events planned up to the end of the log.
+    pub planned: Vec<PerDestination<u64>>,
+    /// The next volume, ready to be written.
+    pub spare: Option<Spare>,
+    /// The number of the next volume to be made. Numbers are never used twice.
+    pub next_id: u64,
+    /// Bytes of the journal's other files.
+    pub other_bytes: u64,
+    /// Every lane has passed everything before here, and a durable cursor says so.
+    pub free_before: Position,
+    /// Damage that was seen, so that lanes that meet it again do not count it again.
+    pub damage_seen: std::collections::BTreeSet<Position>,
+}
+
+/// One volume of the log.
+#[derive(Debug, Clone)]
+pub(super) struct Volume {
+    /// Its records end here; nothing behind it is ever read.
+    pub limit: u64,
+    /// Bytes on disk.
+    pub size: u64,
+    /// By the shelf's ordinal: events planned before this volume; None: its checkpoint cannot be read.
+    pub planned_before: Option<Arc<[PerDestination<u64>]>>,
+    /// When its first record arrived.
+    pub opened_at: WallTime,
+    /// When every lane had passed it.
+    pub passed_at: Option<Instant>,
+}
+
+/// A volume in waiting.
+#[derive(Debug)]
+pub(super) struct Spare {
+    pub id: u64,
+    pub file: Arc<dyn super::DiskFile>,
+    pub size: u64,
+}
+
+impl Log {
+    /// Where the log ends.
+    pub(super) fn end(&self) -> Position {
+        self.volumes.last_key_value().map_or(Position::default(), |(id, volume)| Position { volume: *id, offset: volume.limit })
+    }
+
+    /// Bytes on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.volumes.values().map(|volume| volume.size).sum::<u64>() + self.spare.as_ref().map_or(0, |spare| spare.size) + self.other_bytes
+    }
+
+    pub(super) fn planned_of(&self, ordinal: usize) -> PerDestination<u64> {
+        self.planned.get(ordinal).copied().unwrap_or_default()
+    }
+
+    /// Whether this damage is seen for the first time.
+    pub(super) fn note_damage(&mut self, position: Position) -> bool {
+        self.damage_seen.len() < DAMAGE_SEEN_MAX && self.damage_seen.insert(position)
+    }
+}
+
+/// How many damaged places are told apart; damage beyond is not counted.
+const DAMAGE_SEEN_MAX: usize = 10_000;
+
+/// All sources that were ever seen.
+#[derive(Debug, Default)]
+pub(super) struct Shelves {
+    pub by_source: HashMap<SourceId, Arc<Shelf>>,
+    /// By ordinal.
+    pub all: Vec<Arc<Shelf>>,
+}
+
+impl Shared {
+    pub(super) fn seal(&self, kind: FileKind, id: u64) -> Seal {
+        let seal = Seal::new(kind, self.epoch, id);
+        #[cfg(test)]
+        let seal = seal.sabotaged(self.sabotage);
+        seal
+    }
+
+    /// The shelf of a source, made when there is none.
+    pub(super) fn shelf(&self, source: &SourceId) -> Arc<Shelf> {
+        if let Some(shelf) = self.shelves.read().unwrap_or_else(PoisonError::into_inner).by_source.get(source) {
+            return Arc::clone(shelf);
+        }
+        let mut shelves = self.shelves.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shelf) = shelves.by_source.get(source) {
+            return Arc::clone(shelf);
+        }
+        let end = lock(&self.log).end();
+        let shelf = Arc::new(Shelf::new(source.clone(), shelves.all.len(), end));
+        shelves.by_source.insert(source.clone(), Arc::clone(&shelf));
+        shelves.all.push(Arc::clone(&shelf));
+        shelf
+    }
+
+    /// All shelves, by ordinal.
+    pub(super) fn all_shelves(&self) -> Vec<Arc<Shelf>> {
+        self.shelves.read().unwrap_or_else(PoisonError::into_inner).all.clone()
+    }
+
+    pub(super) fn set_health(&self, health: Health, reason: &str) {
+        let mut status = lock(&self.status);
+        if status.health != health {
+            match health {
+                Health::Writable => tracing::info!("the journal is writable"),
+                Health::Full => tracing::warn!(reason, "the journal is full: appends are refused, delivery goes on"),
+                Health::Broken => tracing::error!(reason, "the journal cannot write: appends are refused, delivery goes on"),
+            }
+            status.health = health;
+        }
+        reason.clone_into(&mut status.reason);
+    }
+}
+
+/// Something that a thread waits for.
+#[derive(Debug, Default)]
+pub(super) struct Alarm {
+    state: Mutex<AlarmState>,
+    changed: Condvar,
+    /// Whether it rings already, so that ringing again costs nothing.
+    ringing: AtomicBool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum AlarmState {
+    #[default]
+    Quiet,
+    Ringing,
+    Urgent,
+    Closing,
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// There is work, or time is up.
+    Work,
+    /// The journal closes.
+    Closing,
+}
+
+impl Alarm {
+    /// There is work, when convenient.
+    pub(super) fn ring(&self) {
+        if !self.ringing.swap(true, Ordering::AcqRel) {
+            self.raise(AlarmState::Ringing);
+        }
+    }
+
+    /// There is work that somebody waits for.
+    pub(super) fn ring_urgently(&self) {
+        self.ringing.store(true, Ordering::Release);
+        self.raise(AlarmState::Urgent);
+    }
+
+    /// The journal closes.
+    pub(super) fn close(&self) {
+        self.raise(AlarmState::Closing);
+    }
+
+    fn raise(&self, to: AlarmState) {
+        let mut state = lock(&self.state);
+        if (*state as u8) < to as u8 {
+            *state = to;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until it rings, at most `longest`; then goes on for `pause`, unless it is urgent. What rings after this returns
+    /// is for the next wait.
+    pub(super) fn wait(&self, longest: Option<Duration>, pause: Duration) -> Woken {
+        let mut state = lock(&self.state);
+        let asleep = Instant::now();
+        while *state == AlarmState::Quiet {
+            match longest {
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(longest) => {
+                    let Some(left) = longest.checked_sub(asleep.elapsed()).filter(|left| !left.is_zero()) else { break };
+                    state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
+            }
+        }
+        let rang = Instant::now();
+        while *state == AlarmState::Ringing {
+            let Some(left) = pause.checked_sub(rang.elapsed()).filter(|left| !left.is_zero()) else { break };
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if *state == AlarmState::Closing {
+            return Woken::Closing;
+        }
+        *state = AlarmState::Quiet;
+        self.ringing.store(false, Ordering::Release);
+        Woken::Work
+    }
+
+    /// Sleeps that long, or until the journal closes.
+    pub(super) fn rest(&self, length: Duration) {
+        let start = Instant::now();
+        let mut state = lock(&self.state);
+        while *state != AlarmState::Closing {
+            let Some(left) = length.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) else { return };
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Records that wait to be written.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<QueueState>,
+    filled: Condvar,
+    /// Room, in KiB.
+    pub room: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    waiting: VecDeque<Pending>,
+    /// Whether the commit thread sleeps.
+    sleeper: Sleeper,
+    phase: Phase,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Sleeper {
+    #[default]
+    Awake,
+    Asleep,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    Closed,
+}
+
+/// One record on its way to the disk.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub record: Record,
+    pub answer: oneshot::Sender<Result<Position, AppendError>>,
+    /// The room it takes in the queue.
+    pub room_kib: u32,
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self { state: Mutex::default(), filled: Condvar::new(), room: Semaphore::new(QUEUE_KIB_MAX) }
+    }
+
+    /// Puts a record at the end.
+    pub(super) fn push(&self, pending: Pending) -> Result<(), AppendError> {
+        let mut state = lock(&self.state);
+        if state.phase == Phase::Closed {
+            return Err(AppendError::Closed);
+        }
+        state.waiting.push_back(pending);
+        if state.sleeper == Sleeper::Asleep {
+            state.sleeper = Sleeper::Awake;
+            drop(state);
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes what one group may hold: records from the front while `fits` says yes; the first always.
+    pub(super) fn take(&self, mut fits: impl FnMut(&Record) -> bool) -> Vec<Pending> {
+        let mut state = lock(&self.state);
+        let count = state.waiting.iter().take_while(|pending| fits(&pending.record)).count().max(1).min(state.waiting.len());
+        state.waiting.drain(..count).collect()
+    }
+
+    /// Waits until there is something to take; false: closed, and nothing is left.
+    pub(super) fn wait(&self) -> bool {
+        let mut state = lock(&self.state);
+        while state.waiting.is_empty() {
+            if state.phase == Phase::Closed {
+                return false;
+            }
+            state.sleeper = Sleeper::Asleep;
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.sleeper = Sleeper::Awake;
+        true
+    }
+
+    /// Takes no more records.
+    pub(super) fn close(&self) {
+        lock(&self.state).phase = Phase::Closed;
+        self.filled.notify_all();
+        self.room.close();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.state).phase == Phase::Closed
+    }
+}
+
+impl Shared {
+    /// The newest revision.
+    pub(super) fn revision(&self) -> Revision {
+        Revision(self.revision.load(Ordering::Acquire))
+    }
+}

@@ -1,0 +1,134 @@
+//! A connection, lent for one request.
+
+use std::{error::Error, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::upstream::{connect::Sender, origin::Protocol};
+
+/// A connection to send one request on.
+#[derive(Debug)]
+pub(super) struct Lease {
+    sender: Sender,
+    history: History,
+    id: u64,
+    made_at: Instant,
+}
+
+/// What a connection has carried so far. A used one may be about to be closed by its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum History {
+    Fresh,
+    Used,
+}
+
+/// Whether a connection can carry another request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// It carries many at a time and belongs to nobody.
+    Shared,
+    Ready,
+    /// Not yet.
+    Busy,
+    Closed,
+}
+
+/// A request that got no answer.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) error: hyper::Error,
+    /// The request, when the peer has certainly not acted on any of it.
+    pub(super) untouched: Option<Request<Full<Bytes>>>,
+}
+
+impl Lease {
+    pub(super) fn new(sender: Sender, id: u64) -> Self {
+        Self { sender, history: History::Fresh, id, made_at: Instant::now() }
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        match self.sender {
+            Sender::H1(_) => Protocol::H1,
+            Sender::H2(_) => Protocol::H2,
+        }
+    }
+
+    /// Which connection this is; they are numbered in the order of their making.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn history(&self) -> History {
+        self.history
+    }
+
+    /// Sends `request` and waits for the head of its answer.
+    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Refused> {
+        let sent = match &mut self.sender {
+            Sender::H1(sender) => sender.try_send_request(request).await.map_err(|mut refused| {
+                let untouched = refused.take_message();
+                Refused { error: refused.into_error(), untouched }
+            }),
+            Sender::H2(sender) => {
+                let copy = request.clone();
+                sender.try_send_request(request).await.map_err(|mut refused| {
+                    let unsent = refused.take_message();
+                    let vouched = is_vouched_for(refused.error()).then_some(copy);
+                    Refused { error: refused.into_error(), untouched: unsent.or(vouched) }
+                })
+            }
+        };
+        if sent.is_ok() {
+            self.history = History::Used;
+        }
+        sent
+    }
+
+    pub(super) fn readiness(&self) -> Readiness {
+        match &self.sender {
+            Sender::H2(_) => Readiness::Shared,
+            Sender::H1(sender) if sender.is_closed() => Readiness::Closed,
+            Sender::H1(sender) if sender.is_ready() => Readiness::Ready,
+            Sender::H1(_) => Readiness::Busy,
+        }
+    }
+
+    /// Waits until the connection can carry another request, or is closed.
+    pub(super) async fn ready(&mut self) {
+        if let Sender::H1(sender) = &mut self.sender {
+            // A closed connection is found out by whoever looks at it next.
+            let _ = sender.ready().await;
+        }
+    }
+
+    /// Whether it is open as far as is known here, younger than `age_max`, and not among those retired.
+    pub(super) fn is_usable(&self, age_max: Duration, retired_below: u64) -> bool {
+        let is_open = match &self.sender {
+            Sender::H1(sender) => sender.is_ready(),
+            Sender::H2(sender) => !sender.is_closed(),
+        };
+        is_open && self.id >= retired_below && self.made_at.elapsed() < age_max
+    }
+
+    /// Another lease of the same connection, when it can carry more than one request.
+    pub(super) fn share(&self) -> Option<Self> {
+        match &self.sender {
+            Sender::H1(_) => None,
+            Sender::H2(sender) => {
+                Some(Self { sender: Sender::H2(sender.clone()), history: History::Used, id: self.id, made_at: self.made_at })
+            }
+        }
+    }
+}
+
+/// Whether an h2 peer says that it has not acted on the request: it refused the stream, or took its leave (as load
+/// balancers do every so many requests) and named an earlier one as its last (RFC 9113 8.7 and 6.8).
+fn is_vouched_for(error: &hyper::Error) -> bool {
+    let Some(error) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else { return false };
+    let is_leave = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+    error.is_remote() && (error.reason() == Some(h2::Reason::REFUSED_STREAM) || is_leave)
+}
