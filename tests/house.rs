@@ -123,10 +123,15 @@ fn bad_shapes_are_refused() {
     assert_eq!(house.faults("main.rs", &format!("//! It.\n{}", "// a line\n".repeat(MAIN_LINES_MAX))).len(), 1, "a long main");
     let long = format!("//! It.\n{}", "fn f() {}\n".repeat(LINES_MAX));
     assert_eq!(house.faults("journal/mod.rs", &long).len(), 1, "a long file");
-    assert_eq!(house.faults("journal/tests.rs", &long), Vec::<String>::new(), "a file of tests may be long");
     let tested = format!("//! It.\n#[cfg(test)]\nmod tests {{\n{}}}\n", "fn f() {}\n".repeat(LINES_MAX));
     assert_eq!(house.faults("journal/mod.rs", &tested), Vec::<String>::new(), "a long test is no long file");
+    assert_eq!(house.faults("journal/tests.rs", &long), Vec::<String>::new(), "nor is a file of tests");
     assert_eq!(house.faults("journal/mod.rs", "//! It.\nuse super::app::Sidecar;\n").len(), 1, "super of a top module is the crate");
+}
+
+/// A module of tests that stands in a file of its own, beside what it tests.
+fn is_test_file(name: &str) -> bool {
+    Path::new(name).file_name().is_some_and(|file| file == "tests.rs")
 }
 
 /// Which floor each top module stands on.
@@ -180,8 +185,7 @@ impl House {
         if !source.starts_with("//!") {
             faults.push(format!("{name}:1: the file does not open with `//!`: what it owns, promises, never does"));
         }
-        let tests = module_of(name).iter().any(|module| module == "tests");
-        let lines = if tests { 0 } else { lines_without_tests(source) };
+        let lines = if is_test_file(name) { 0 } else { lines_without_tests(source) };
         if lines > LINES_MAX {
             faults.push(format!("{name}: {lines} lines without its tests, {LINES_MAX} at most"));
         }
@@ -202,9 +206,10 @@ impl House {
 
     /// What is wrong with one import or path.
     fn fault_of(&self, name: &str, reference: &Reference) -> Option<String> {
-        let own = module_of(name);
-        let in_tests = own.iter().chain(&reference.inside).any(|module| module == "tests");
-        if reference.path.last().is_some_and(|last| last == "*") && !in_tests {
+        if reference.path.last().is_some_and(|last| last == "*")
+            && !is_test_file(name)
+            && !reference.inside.iter().any(|module| module == "tests")
+        {
             return Some("is a glob: name what is used".to_owned());
         }
         if name == "main.rs" || name == "lib.rs" {
@@ -213,6 +218,7 @@ impl House {
         if reference.path[0] == "segue" {
             return Some("names the crate by its own name".to_owned());
         }
+        let own = module_of(name);
         let (target, rest) = match absolute(&own, reference) {
             Absolute::Elsewhere => return None,
             Absolute::Outside => return Some("leaves the crate".to_owned()),
