@@ -55,6 +55,16 @@ fn long_files_are_named() {
     }
 }
 
+/// `name@<1.2.3` reads like a floor, but cargo-deny takes what follows `@` for one exact version and refuses nothing else.
+#[test]
+fn floors_of_versions_are_written_so_that_they_hold() {
+    let deny = read(&sources().join("../deny.toml"));
+    let entries: Vec<&str> = deny.split("crate = \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let floors = entries.iter().filter(|entry| entry.contains(":<")).count();
+    assert!(floors >= 10, "only {floors} floors in deny.toml: {entries:?}");
+    assert!(entries.iter().all(|entry| !entry.contains('@')), "write name:<version in deny.toml: {entries:?}");
+}
+
 /// What each snippet, as a file of `journal` (floor 2), is blamed for; None: nothing.
 #[test]
 fn bad_snippets_are_refused_and_good_ones_are_not() {

@@ -11,13 +11,16 @@ use crate::model::{PerDestination, Revision, SourceId, WallTime};
 /// The format that this segue writes, and the newest that it reads.
 pub(super) const VERSION: u32 = 1;
 /// The size of a file's header.
-pub(super) const FILE_HEADER_BYTES: u64 = 64;
+pub(super) const FILE_HEADER_BYTES: u64 = HEADER_LENGTH as u64;
+/// The same, as lengths are counted in memory.
+pub(super) const HEADER_LENGTH: usize = 64;
 /// The size of a frame's fixed part.
 pub(super) const FRAME_HEADER_BYTES: usize = 48;
 /// The largest frame header: the fixed part and the longest source id.
 pub(super) const FRAME_HEADER_BYTES_MAX: usize = FRAME_HEADER_BYTES + 64;
 /// Frames begin at multiples of this.
-pub(super) const ALIGNMENT: u64 = 8;
+pub(super) const ALIGNMENT: u64 = ALIGNMENT_BYTES as u64;
+const ALIGNMENT_BYTES: usize = 8;
 
 const FRAME_MAGIC: [u8; 4] = *b"sgR1";
 const LAST_OF_GROUP: u8 = 1;
@@ -70,8 +73,8 @@ pub(super) enum HeaderRead {
 }
 
 impl FileHeader {
-    pub(super) fn encode(&self, kind: FileKind) -> [u8; FILE_HEADER_BYTES as usize] {
-        let mut out = [0; FILE_HEADER_BYTES as usize];
+    pub(super) fn encode(&self, kind: FileKind) -> [u8; HEADER_LENGTH] {
+        let mut out = [0; HEADER_LENGTH];
         out[..8].copy_from_slice(&kind.magic());
         out[8..12].copy_from_slice(&VERSION.to_le_bytes());
         out[16..32].copy_from_slice(&self.epoch.0.to_le_bytes());
@@ -168,8 +171,7 @@ impl Seal {
         let crc = self.sum(offset, &out[start + 8..]);
         out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
         out.extend_from_slice(body);
-        let padded = start + aligned((out.len() - start) as u64) as usize;
-        out.resize(padded, 0);
+        out.resize(start + (out.len() - start).next_multiple_of(ALIGNMENT_BYTES), 0);
     }
 
     /// The frame header at the front of `bytes`, which stand at `offset` of the file; None when there is no valid one.

@@ -9,7 +9,7 @@ use std::{io, time::Duration};
 use super::{
     names,
     shared::{Log, Shared, Spare, Woken},
-    shelf::lock,
+    stock::lock,
 };
 
 /// How often passed volumes are looked at when nothing happens.

@@ -253,6 +253,9 @@ fn fitted(mut tally: Tally, planned: u64) -> Tally {
 mod tests {
     use super::*;
 
+    const OUT: Handed = Handed::Out;
+    const SKIPPED: Handed = Handed::Skipped;
+
     fn at(offset: u64) -> Position {
         Position { volume: 1, offset }
     }
@@ -283,8 +286,7 @@ mod tests {
         again.attach();
         let handed: Vec<_> =
             [8, 16, 24, 32, 40, 48].map(|o| again.hand_out(at(o), at(o + 8), 2, WallTime::from_millis(5))).into_iter().collect();
-        use Handed::{Out, Skipped};
-        assert_eq!(handed, [Out, Skipped, Skipped, Out, Skipped, Out]);
+        assert_eq!(handed, [OUT, SKIPPED, SKIPPED, OUT, SKIPPED, OUT]);
         assert_eq!(again.totals.delivered, 6);
     }
 

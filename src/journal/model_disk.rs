@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{Disk, DiskFile, shelf::lock};
+use super::{Disk, DiskFile, stock::lock};
 
 const SECTOR: usize = 512;
 
@@ -53,15 +53,15 @@ pub(super) enum Lie {
     NoDirSync,
 }
 
-/// What fails, and how often.
+/// What fails: one in so many of each; 0: none.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Trouble {
-    /// One sync in so many fails; 0: none.
-    pub sync_fails_once_in: u64,
-    /// One write or allocation in so many finds no space; 0: none.
-    pub full_once_in: u64,
-    /// One write in so many fails in the middle; 0: none.
-    pub write_fails_once_in: u64,
+    /// Syncs that fail.
+    pub syncs: u64,
+    /// Writes and allocations that find no space.
+    pub no_space: u64,
+    /// Writes that fail in the middle.
+    pub writes: u64,
 }
 
 #[derive(Debug)]
@@ -331,7 +331,7 @@ impl Disk for ModelDisk {
         if state.lie == Lie::NoDirSync {
             return Ok(());
         }
-        let once_in = state.trouble.sync_fails_once_in;
+        let once_in = state.trouble.syncs;
         if state.fails(once_in) {
             return Err(io::Error::other("injected: the directory cannot be synced"));
         }
@@ -363,12 +363,12 @@ impl DiskFile for ModelFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.disk.change()?;
-        let Trouble { full_once_in, write_fails_once_in, .. } = state.trouble;
+        let Trouble { no_space, writes, .. } = state.trouble;
         let grows = (offset + bytes.len() as u64).saturating_sub(state.files[&self.id].live.len() as u64);
         let is_full = grows > 0 && state.used() + grows > state.capacity;
-        let fault = if is_full || state.fails(full_once_in) {
+        let fault = if is_full || state.fails(no_space) {
             Some(io::ErrorKind::StorageFull.into())
-        } else if state.fails(write_fails_once_in) {
+        } else if state.fails(writes) {
             Some(io::Error::other("injected: the write failed"))
         } else {
             None
@@ -390,7 +390,7 @@ impl DiskFile for ModelFile {
         if state.lie == Lie::NoDataSync {
             return Ok(());
         }
-        let once_in = state.trouble.sync_fails_once_in;
+        let once_in = state.trouble.syncs;
         let fails = state.fails(once_in);
         let mut dice = state.dice.clone();
         let contents = state.files.get_mut(&self.id).unwrap();
@@ -408,7 +408,7 @@ impl DiskFile for ModelFile {
 
     fn allocate(&self, size: u64) -> io::Result<()> {
         let mut state = self.disk.change()?;
-        let once_in = state.trouble.full_once_in;
+        let once_in = state.trouble.no_space;
         let grows = size.saturating_sub(state.files[&self.id].live.len() as u64);
         if state.fails(once_in) || (grows > 0 && state.used() + grows > state.capacity) {
             return Err(io::ErrorKind::StorageFull.into());

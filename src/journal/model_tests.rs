@@ -156,10 +156,10 @@ impl World {
     /// One life, from just after opening to the crash.
     fn live(&mut self, engine: &mut Engine) -> Check {
         let trouble = match self.dice.below(8) {
-            0 => Trouble { sync_fails_once_in: 6, ..Trouble::default() },
-            1 => Trouble { full_once_in: 8, ..Trouble::default() },
-            2 => Trouble { write_fails_once_in: 8, ..Trouble::default() },
-            3 => Trouble { sync_fails_once_in: 2, full_once_in: 9, write_fails_once_in: 9 },
+            0 => Trouble { syncs: 6, ..Trouble::default() },
+            1 => Trouble { no_space: 8, ..Trouble::default() },
+            2 => Trouble { writes: 8, ..Trouble::default() },
+            3 => Trouble { syncs: 2, no_space: 9, writes: 9 },
             _ => Trouble::default(),
         };
         self.disk.trouble(trouble);
@@ -175,14 +175,20 @@ impl World {
 
     fn act(&mut self, engine: &mut Engine) -> Check {
         match self.dice.below(20) {
-            0..=5 => self.append(engine),
+            0..=5 => {
+                self.append(engine);
+                Ok(())
+            }
             6..=8 => {
                 while engine.committer.step() == Step::Worked {}
                 self.hear(engine)
             }
             9..=13 => self.deliver(engine),
             14..=16 => self.complete(engine),
-            17 => self.save(engine),
+            17 => {
+                self.save(engine);
+                Ok(())
+            }
             18 => {
                 keeper::step(&engine.shared);
                 Ok(())
@@ -191,12 +197,12 @@ impl World {
                 if self.dice.once_in(4) {
                     self.attach_again(engine);
                 }
-                self.check_sums(engine)
+                Self::check_sums(engine)
             }
         }
     }
 
-    fn append(&mut self, engine: &mut Engine) -> Check {
+    fn append(&mut self, engine: &mut Engine) {
         let number = self.next_number;
         self.next_number += 1;
         let source = self.sources[usize::try_from(self.dice.below(3)).unwrap()].clone();
@@ -214,7 +220,6 @@ impl World {
         let (answer, answered) = oneshot::channel();
         engine.shared.queue.push(Pending { record, answer, room_kib: 1 }).unwrap();
         engine.answers.push((number, answered));
-        Ok(())
     }
 
     /// Hears what became of appends.
@@ -290,13 +295,11 @@ impl World {
         Ok(())
     }
 
-    fn save(&mut self, engine: &mut Engine) -> Check {
-        if engine.saver.step().is_err() {
-            engine.saves_failed += 1;
-            return Ok(());
+    fn save(&mut self, engine: &mut Engine) {
+        match engine.saver.step() {
+            Ok(()) => self.forget_saved(),
+            Err(_) => engine.saves_failed += 1,
         }
-        self.forget_saved();
-        Ok(())
     }
 
     /// What is complete, durably, may never come again: the model forgets it, so that it is unknown when it does.
@@ -312,7 +315,7 @@ impl World {
         engine.lanes.insert(id, lane);
     }
 
-    fn check_sums(&self, engine: &Engine) -> Check {
+    fn check_sums(engine: &Engine) -> Check {
         for (id, row) in ledger(&engine.shared) {
             if row.planned != row.delivered + row.pending + row.quarantined + row.deduplicated + row.suppressed + row.expired + row.purged {
                 return Err(format!("{id}: the sums do not add up: {row:?}"));
@@ -349,7 +352,7 @@ impl World {
             engine.lanes.insert(id.clone(), attach(&engine.shared, &id));
         }
         self.learn(&seen);
-        self.check_sums(&engine)?;
+        Self::check_sums(&engine)?;
         Ok(engine)
     }
 
@@ -398,7 +401,7 @@ impl World {
 }
 
 fn attach(shared: &Arc<Shared>, id: &LaneId) -> Lane {
-    Lane::attach(Arc::clone(shared), shared.shelf(&id.source), id.destination)
+    Lane::attach(Arc::clone(shared), shared.stock(&id.source), id.destination)
 }
 
 /// The lane's next record, reading from disk when need be; None: it would wait.
@@ -418,8 +421,8 @@ fn run(seed: u64, broken: Broken, lives: u64) -> Check {
     let mut world = World::new(seed, broken);
     let mut engine = world.open()?;
     for life in 0..lives {
-        let lived = world.live(&mut engine);
-        engine = lived.and_then(|()| world.crash(engine)).map_err(|violation| format!("seed {seed}, life {life}: {violation}"))?;
+        let life_went = world.live(&mut engine);
+        engine = life_went.and_then(|()| world.crash(engine)).map_err(|violation| format!("seed {seed}, life {life}: {violation}"))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::{
     names,
     scan::{Body, CHUNK_BYTES, Piece, Scanner, Wants},
     shared::Shared,
-    shelf::{Shelf, lock},
+    stock::{Stock, lock},
     words::Position,
 };
 use crate::model::{Destination, WallTime};
@@ -37,9 +37,9 @@ struct Place {
 ///
 /// # Errors
 /// When a volume cannot be opened just now; trying again may help.
-pub(super) fn read_on(shared: &Shared, shelf: &Shelf, destination: Destination, from: Position) -> io::Result<Vec<Item>> {
+pub(super) fn read_on(shared: &Shared, stock: &Stock, destination: Destination, from: Position) -> io::Result<Vec<Item>> {
     let mut items = Vec::new();
-    let Some(place) = find_place(shared, shelf, destination, from, &mut items) else { return Ok(items) };
+    let Some(place) = find_place(shared, stock, destination, from, &mut items) else { return Ok(items) };
     let id = place.start.volume;
     let file = match shared.disk.open(&names::volume(id)) {
         Ok(file) => file,
@@ -57,7 +57,7 @@ pub(super) fn read_on(shared: &Shared, shelf: &Shelf, destination: Destination, 
     let at = |offset| Position { volume: id, offset };
     while scanner.offset < stop {
         let wants = |header: &super::format::FrameHeader| {
-            let ours = header.kind == Kind::Event && header.source.as_ref() == Some(&shelf.source) && *header.planned.of(destination) > 0;
+            let ours = header.kind == Kind::Event && header.source.as_ref() == Some(&stock.source) && *header.planned.of(destination) > 0;
             if ours { Wants::Body } else { Wants::HeaderOnly }
         };
         match scanner.next(wants) {
@@ -85,10 +85,10 @@ pub(super) fn read_on(shared: &Shared, shelf: &Shelf, destination: Destination, 
 }
 
 /// Where to read; volumes without a record of the lane are passed unread. None: there is nothing behind `from`.
-fn find_place(shared: &Shared, shelf: &Shelf, destination: Destination, mut from: Position, items: &mut Vec<Item>) -> Option<Place> {
+fn find_place(shared: &Shared, stock: &Stock, destination: Destination, mut from: Position, items: &mut Vec<Item>) -> Option<Place> {
     let log = lock(&shared.log);
     let planned_before = |planned: &Option<Arc<[crate::model::PerDestination<u64>]>>| {
-        planned.as_ref().map(|sums| sums.get(shelf.ordinal).map_or(0, |sums| *sums.of(destination)))
+        planned.as_ref().map(|sums| sums.get(stock.ordinal).map_or(0, |sums| *sums.of(destination)))
     };
     loop {
         if let Some(volume) = log.volumes.get(&from.volume).filter(|volume| from.offset < volume.limit) {

@@ -13,10 +13,10 @@ use super::{
     Disk, DiskFile,
     bytes::Fields,
     cursor::{Saved, Snapshot, snapshot},
-    format::{Epoch, FILE_HEADER_BYTES, FileHeader, FileKind, Seal},
+    format::{Epoch, FileHeader, FileKind, HEADER_LENGTH, Seal},
     names,
     shared::{Shared, Woken},
-    shelf::lock,
+    stock::lock,
 };
 
 /// How long completions gather before they are saved, unless a lane waits.
@@ -128,8 +128,8 @@ impl Saver {
     }
 
     fn release(&self, snapshot: &Snapshot, saved: &Saved) {
-        for (shelf, destination, completed_events) in saved {
-            let core = shelf.lanes.of(*destination);
+        for (stock, destination, completed_events) in saved {
+            let core = stock.lanes.of(*destination);
             // More may have been completed since the snapshot.
             let state = lock(&core.state);
             let unsaved = state.completed_events - completed_events;
@@ -204,8 +204,8 @@ impl Saver {
 }
 
 fn ring_all(saved: &Saved) {
-    for (shelf, destination, _) in saved {
-        shelf.lanes.of(*destination).bell.notify_one();
+    for (stock, destination, _) in saved {
+        stock.lanes.of(*destination).bell.notify_one();
     }
 }
 
@@ -241,7 +241,7 @@ pub(super) fn read_file(disk: &dyn Disk, id: u64, epoch: Epoch) -> io::Result<Fi
     let file = disk.open(&names::cursor(id))?;
     let _ = file.sync_data();
     let _ = file.drop_cache();
-    let mut header = [0; FILE_HEADER_BYTES as usize];
+    let mut header = [0; HEADER_LENGTH];
     if file.read_at(&mut header, 0)? < header.len() {
         return Ok(FileRead::Nothing);
     }

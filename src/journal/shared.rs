@@ -15,7 +15,7 @@ use super::{
     AppendError, Disk, Settings,
     format::{Epoch, FileKind, Seal},
     quarantine::Quarantine,
-    shelf::{Shelf, lock},
+    stock::{Stock, lock},
     words::{Faults, Health, Position, Record},
 };
 use crate::model::{PerDestination, Revision, SourceId, WallTime};
@@ -31,7 +31,7 @@ pub(super) struct Shared {
     pub epoch: Epoch,
     pub queue: Queue,
     pub log: Mutex<Log>,
-    pub shelves: RwLock<Shelves>,
+    pub stocks: RwLock<Stocks>,
     pub quarantine: Mutex<Quarantine>,
     /// The newest revision raised or appended.
     pub revision: AtomicU64,
@@ -114,7 +114,7 @@ impl Counts {
 pub(super) struct Log {
     /// By number. Volumes in preparation or without a durable record are not among them.
     pub volumes: BTreeMap<u64, Volume>,
-    /// By the shelf's ordinal: events planned up to the end of the log.
+    /// By the stock's ordinal: events planned up to the end of the log.
     pub planned: Vec<PerDestination<u64>>,
     /// The next volume, ready to be written.
     pub spare: Option<Spare>,
@@ -135,7 +135,7 @@ pub(super) struct Volume {
     pub limit: u64,
     /// Bytes on disk.
     pub size: u64,
-    /// By the shelf's ordinal: events planned before this volume; None: its checkpoint cannot be read.
+    /// By the stock's ordinal: events planned before this volume; None: its checkpoint cannot be read.
     pub planned_before: Option<Arc<[PerDestination<u64>]>>,
     /// When its first record arrived.
     pub opened_at: WallTime,
@@ -177,10 +177,10 @@ const DAMAGE_SEEN_MAX: usize = 10_000;
 
 /// All sources that were ever seen.
 #[derive(Debug, Default)]
-pub(super) struct Shelves {
-    pub by_source: HashMap<SourceId, Arc<Shelf>>,
+pub(super) struct Stocks {
+    pub by_source: HashMap<SourceId, Arc<Stock>>,
     /// By ordinal.
-    pub all: Vec<Arc<Shelf>>,
+    pub all: Vec<Arc<Stock>>,
 }
 
 impl Shared {
@@ -191,25 +191,25 @@ impl Shared {
         seal
     }
 
-    /// The shelf of a source, made when there is none.
-    pub(super) fn shelf(&self, source: &SourceId) -> Arc<Shelf> {
-        if let Some(shelf) = self.shelves.read().unwrap_or_else(PoisonError::into_inner).by_source.get(source) {
-            return Arc::clone(shelf);
+    /// The stock of a source, made when there is none.
+    pub(super) fn stock(&self, source: &SourceId) -> Arc<Stock> {
+        if let Some(stock) = self.stocks.read().unwrap_or_else(PoisonError::into_inner).by_source.get(source) {
+            return Arc::clone(stock);
         }
-        let mut shelves = self.shelves.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shelf) = shelves.by_source.get(source) {
-            return Arc::clone(shelf);
+        let mut stocks = self.stocks.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stock) = stocks.by_source.get(source) {
+            return Arc::clone(stock);
         }
         let end = lock(&self.log).end();
-        let shelf = Arc::new(Shelf::new(source.clone(), shelves.all.len(), end));
-        shelves.by_source.insert(source.clone(), Arc::clone(&shelf));
-        shelves.all.push(Arc::clone(&shelf));
-        shelf
+        let stock = Arc::new(Stock::new(source.clone(), stocks.all.len(), end));
+        stocks.by_source.insert(source.clone(), Arc::clone(&stock));
+        stocks.all.push(Arc::clone(&stock));
+        stock
     }
 
-    /// All shelves, by ordinal.
-    pub(super) fn all_shelves(&self) -> Vec<Arc<Shelf>> {
-        self.shelves.read().unwrap_or_else(PoisonError::into_inner).all.clone()
+    /// All stocks, by ordinal.
+    pub(super) fn all_stocks(&self) -> Vec<Arc<Stock>> {
+        self.stocks.read().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 
     pub(super) fn set_health(&self, health: Health, reason: &str) {
