@@ -116,6 +116,10 @@ pub(super) struct Log {
     pub volumes: BTreeMap<u64, Volume>,
     /// By the stock's ordinal: events planned up to the end of the log.
     pub planned: Vec<PerDestination<u64>>,
+    /// Where the log ended at start-up, and what was planned up to there. A lane that gets there has seen everything that is
+    /// left of it.
+    pub recovered_end: Position,
+    pub recovered_planned: Vec<PerDestination<u64>>,
     /// The next volume, ready to be written.
     pub spare: Option<Spare>,
     /// The number of the next volume to be made. Numbers are never used twice.
