@@ -129,7 +129,12 @@ impl World {
     }
 
     fn tuning(&self) -> Tuning {
-        Tuning { unsaved_events_max: UNSAVED_EVENTS_MAX, broken_pause: Duration::ZERO, sabotage: self.broken.sabotage }
+        Tuning {
+            unsaved_events_max: UNSAVED_EVENTS_MAX,
+            broken_pause: Duration::ZERO,
+            full_pause: Duration::ZERO,
+            sabotage: self.broken.sabotage,
+        }
     }
 
     /// Opens; the power may fail again meanwhile.
