@@ -347,3 +347,19 @@ async fn a_lane_holds_back_no_longer_than_it_takes_to_save_its_completions() {
     assert_eq!(ledger_of(&journal, &lane_id("web", Destination::Segment)).delivered, 4000);
     journal.close().await;
 }
+
+#[tokio::test]
+async fn a_directory_that_is_removed_under_the_journal_stops_the_acknowledgements() {
+    let parent = tempfile::tempdir().unwrap();
+    let settings = settings(&parent.path().join("data"));
+    let Opened { journal, .. } = open_with(&settings);
+    journal.append(record("web", 1, 0, "kept")).await.unwrap();
+    std::fs::remove_dir_all(&settings.dir).unwrap();
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while journal.append(record("web", 1, 0, "into the void")).await.is_ok() {
+        assert!(tokio::time::Instant::now() < deadline, "it goes on for ever");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(journal.health(), Health::Broken);
+    journal.close().await;
+}

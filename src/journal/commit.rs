@@ -36,6 +36,7 @@ pub(super) struct Committer {
     writer: Option<Writer>,
     buffer: Vec<u8>,
     broken_until: Option<Instant>,
+    full_until: Option<Instant>,
     /// Records in memory, oldest first, over all sources.
     in_memory: VecDeque<(Arc<Stock>, u64)>,
 }
@@ -77,7 +78,7 @@ enum Failure {
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, writer: None, buffer: Vec::new(), broken_until: None, in_memory: VecDeque::new() }
+        Self { shared, writer: None, buffer: Vec::new(), broken_until: None, full_until: None, in_memory: VecDeque::new() }
     }
 
     /// Writes everything that is queued, until the queue is closed and empty.
@@ -154,17 +155,24 @@ impl Committer {
         if self.broken_until.is_some_and(|until| Instant::now() < until) {
             return Err(Failure::Broken(lock(&self.shared.status).reason.clone()));
         }
+        if self.full_until.is_some_and(|until| Instant::now() < until) {
+            return Err(Failure::Full);
+        }
+        if self.shared.counts.volume_gone.swap(false, Ordering::AcqRel) {
+            self.writer = None;
+        }
         let mut reason = String::new();
         for _ in 0..ATTEMPTS_MAX {
             match self.try_write(records) {
                 Ok(written) => {
-                    self.broken_until = None;
+                    (self.broken_until, self.full_until) = (None, None);
                     self.shared.set_health(Health::Writable, "");
                     return Ok(written);
                 }
                 Err(NoRoom::Full) => {
                     // Part of the group may be in the volume: nothing is ever written over it.
                     self.abandon();
+                    self.full_until = Some(Instant::now() + self.shared.tuning.full_pause);
                     self.shared.set_health(Health::Full, "the quota or the disk is used up");
                     return Err(Failure::Full);
                 }

@@ -322,3 +322,61 @@ impl Checkpoint {
         Some(Self { since, planned })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seal() -> Seal {
+        Seal::new(FileKind::Volume, Epoch(7), 3)
+    }
+
+    fn event(body: &[u8]) -> FrameHeader {
+        FrameHeader {
+            kind: Kind::Event,
+            place: InGroup::Last,
+            group: 9,
+            revision: Revision(41),
+            planned: PerDestination { segment: 1, rudderstack: 2 },
+            received_at: WallTime::from_millis(-5),
+            source: SourceId::parse("web-checkout").ok(),
+            body_bytes: u32::try_from(body.len()).unwrap(),
+            body_crc: 0,
+        }
+    }
+
+    #[test]
+    fn a_frame_is_valid_at_its_place_in_its_volume_of_its_journal_only() {
+        let mut bytes = Vec::new();
+        seal().push_frame(&mut bytes, 128, &event(b"body"), b"body");
+        let read = seal().read_header(128, &bytes).unwrap();
+        assert_eq!((FrameHeader { body_crc: 0, ..read.clone() }, read.frame_bytes()), (event(b"body"), bytes.len() as u64));
+        assert!(seal().body_is_whole(128, &read, b"body") && !seal().body_is_whole(128, &read, b"bodY"));
+        assert_eq!(seal().read_header(136, &bytes), None);
+        assert_eq!(Seal::new(FileKind::Volume, Epoch(7), 4).read_header(128, &bytes), None);
+        assert_eq!(Seal::new(FileKind::Volume, Epoch(8), 3).read_header(128, &bytes), None);
+        assert_eq!(Seal::new(FileKind::Quarantine, Epoch(7), 3).read_header(128, &bytes), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let framed = [&FRAME_MAGIC[..], &bytes].concat();
+            prop_assert_eq!(seal().read_header(64, &framed), None);
+            prop_assert_eq!(find_frame(&seal(), 64, &framed, 0), None);
+            Checkpoint::decode(&bytes);
+            prop_assert_eq!(FileHeader::decode(FileKind::Volume, &bytes), HeaderRead::Invalid);
+        }
+
+        #[test]
+        fn a_frame_is_found_behind_anything(before in proptest::collection::vec(any::<u8>(), 0..200), body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut bytes = before;
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+            let at = bytes.len();
+            seal().push_frame(&mut bytes, 64 + at as u64, &event(&body), &body);
+            prop_assert_eq!(find_frame(&seal(), 64, &bytes, 0), Some(at));
+        }
+    }
+}

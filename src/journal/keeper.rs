@@ -42,6 +42,9 @@ impl NoRoom {
 pub(super) fn run(shared: &Shared) {
     loop {
         step(shared);
+        check_in_place(shared);
+        // Records that are for no lane complete by themselves, but nobody says so.
+        shared.saver.ring();
         if shared.keeper.wait(Some(LOOK_INTERVAL), Duration::ZERO) == Woken::Closing {
             return;
         }
@@ -68,6 +71,18 @@ pub(super) fn step(shared: &Shared) {
     }
     if !shared.queue.is_closed() && prepare(shared).is_ok() && lock(&shared.status).health == super::Health::Full {
         shared.set_health(super::Health::Writable, "");
+    }
+}
+
+/// Finds out whether the newest volume still has its name: a directory that was removed under us takes writes, and keeps
+/// nothing.
+fn check_in_place(shared: &Shared) {
+    let newest = lock(&shared.log).end().volume;
+    let opened = if newest > 0 { shared.disk.open(&names::volume(newest)).err() } else { None };
+    if opened.is_some_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        tracing::error!(volume = newest, "the newest volume is gone from the data directory");
+        lock(&shared.log).spare = None;
+        shared.counts.volume_gone.store(true, std::sync::atomic::Ordering::Release);
     }
 }
 

@@ -148,6 +148,15 @@ impl LaneState {
         lost
     }
 
+    /// Notes that the log has nothing behind the reader, though events are pending: those are lost. Returns how many.
+    pub(super) fn lose_rest(&mut self, planned: u64) -> u64 {
+        let lost = planned.saturating_sub(self.totals.sum());
+        self.totals.quarantined += lost;
+        self.reader_planned = planned;
+        self.done_before.clear();
+        lost
+    }
+
     /// Notes that there is nothing of this lane between its reader and `until`.
     pub(super) fn pass(&mut self, until: Position) {
         self.reader = self.reader.max(until);

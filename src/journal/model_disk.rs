@@ -86,6 +86,8 @@ struct State {
     life: u64,
     /// Bytes that all files may have.
     capacity: u64,
+    /// So many syncs of volumes fail, from now on.
+    failing_syncs: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -119,6 +121,7 @@ impl ModelDisk {
             cut_after: None,
             life: 0,
             capacity: u64::MAX,
+            failing_syncs: 0,
         };
         Arc::new(Self { state: Arc::new(Mutex::new(state)), life: 0 })
     }
@@ -140,8 +143,9 @@ impl ModelDisk {
         lock(&self.state).capacity = bytes;
     }
 
-    pub(super) fn used(&self) -> u64 {
-        lock(&self.state).used()
+    /// Lets so many syncs of volumes fail.
+    pub(super) fn fail_syncs(&self, count: u64) {
+        lock(&self.state).failing_syncs = count;
     }
 
     /// The disk after the power came back.
@@ -162,17 +166,6 @@ impl ModelDisk {
     pub(super) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let state = lock(&self.state);
         state.names.iter().map(|(name, id)| (name.clone(), state.files[id].live.clone())).collect()
-    }
-
-    /// Changes a file behind the journal's back, durably.
-    pub(super) fn tamper(&self, name: &str, with: impl FnOnce(&mut Vec<u8>)) {
-        let mut state = lock(&self.state);
-        let id = state.names[name];
-        let contents = state.files.get_mut(&id).unwrap();
-        with(&mut contents.live);
-        contents.durable = contents.live.clone();
-        contents.dirty.clear();
-        contents.lost.clear();
     }
 
     /// A disk with these files.
@@ -391,7 +384,11 @@ impl DiskFile for ModelFile {
             return Ok(());
         }
         let once_in = state.trouble.syncs;
-        let fails = state.fails(once_in);
+        let is_volume = state.names.iter().any(|(name, id)| *id == self.id && name.starts_with("volume-"));
+        let fails = state.fails(once_in) || (is_volume && state.failing_syncs > 0);
+        if is_volume {
+            state.failing_syncs = state.failing_syncs.saturating_sub(1);
+        }
         let mut dice = state.dice.clone();
         let contents = state.files.get_mut(&self.id).unwrap();
         contents.durable.resize(contents.live.len(), 0);

@@ -84,6 +84,20 @@ struct World {
     facts: BTreeMap<u64, Fact>,
     next_number: u64,
     sources: Vec<SourceId>,
+    met: Met,
+}
+
+/// What a run has met: one that never met it proves nothing about it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Met {
+    acknowledged: u64,
+    torn: u64,
+    full: u64,
+    broken: u64,
+    rewritten: u64,
+    repeated: u64,
+    failed_saves: u64,
+    from_disk: u64,
 }
 
 type Check = Result<(), String>;
@@ -111,11 +125,16 @@ impl World {
         };
         let sources = ["web", "ios-app", "billing.server"].map(|name| SourceId::parse(name).unwrap()).to_vec();
         let disk = ModelDisk::new(dice.next(), broken.lie);
-        Self { dice, disk, settings, broken, facts: BTreeMap::new(), next_number: 1, sources }
+        Self { dice, disk, settings, broken, facts: BTreeMap::new(), next_number: 1, sources, met: Met::default() }
     }
 
     fn tuning(&self) -> Tuning {
-        Tuning { unsaved_events_max: UNSAVED_EVENTS_MAX, broken_pause: Duration::ZERO, sabotage: self.broken.sabotage }
+        Tuning {
+            unsaved_events_max: UNSAVED_EVENTS_MAX,
+            broken_pause: Duration::ZERO,
+            full_pause: Duration::ZERO,
+            sabotage: self.broken.sabotage,
+        }
     }
 
     /// Opens; the power may fail again meanwhile.
@@ -135,12 +154,13 @@ impl World {
         self.try_open()
     }
 
-    fn try_open(&self) -> Result<Engine, String> {
+    fn try_open(&mut self) -> Result<Engine, String> {
         let disk: Arc<dyn Disk> = self.disk.clone();
         let Recovered { shared, cursor, report } = recover(disk, &self.settings, self.tuning()).map_err(|error| error.to_string())?;
         if !report.damaged.is_empty() || !report.missing.is_empty() {
             return Err(format!("a crash is reported as damage: {report:?}"));
         }
+        self.met.torn += u64::from(report.torn_at.is_some());
         let mut saver = Saver::new(Arc::clone(&shared), cursor);
         let _ = saver.step();
         let lanes = self.lane_ids().into_iter().map(|id| (id.clone(), attach(&shared, &id))).collect();
@@ -227,8 +247,12 @@ impl World {
         let mut waiting = Vec::new();
         for (number, mut answered) in engine.answers.drain(..) {
             match answered.try_recv() {
-                Ok(Ok(_)) => self.facts.get_mut(&number).ok_or("acknowledged twice")?.state = Known::Kept,
-                Ok(Err(AppendError::Full | AppendError::Broken { .. })) => {}
+                Ok(Ok(_)) => {
+                    self.met.acknowledged += 1;
+                    self.facts.get_mut(&number).ok_or("acknowledged twice")?.state = Known::Kept;
+                }
+                Ok(Err(AppendError::Full)) => self.met.full += 1,
+                Ok(Err(AppendError::Broken { .. })) => self.met.broken += 1,
                 Ok(Err(error)) => return Err(format!("{error}")),
                 Err(oneshot::error::TryRecvError::Empty) => waiting.push((number, answered)),
                 Err(oneshot::error::TryRecvError::Closed) => return Err("an append was not answered".to_owned()),
@@ -327,6 +351,8 @@ impl World {
     /// The crash, the next opening, and what must be there.
     fn crash(&mut self, engine: Engine) -> Result<Engine, String> {
         let saves_failed = engine.saves_failed;
+        self.met.failed_saves += u64::from(saves_failed);
+        self.met.rewritten += engine.shared.counts.faults().commits;
         drop(engine);
         self.disk = if self.dice.once_in(6) { self.disk.after_kill() } else { self.disk.after_power_cut() };
         let mut engine = self.open()?;
@@ -344,6 +370,8 @@ impl World {
                 if owed { 0 } else { u64::from(*planned) }
             };
             let repeated: u64 = drained.iter().map(again).sum();
+            self.met.repeated += repeated;
+            self.met.from_disk += drained.len() as u64;
             if saves_failed == 0 && repeated >= UNSAVED_EVENTS_MAX + IN_FLIGHT_MAX as u64 * EVENTS_MAX {
                 return Err(format!("{id}: {repeated} events come again"));
             }
@@ -417,14 +445,14 @@ fn step(lane: &mut Lane) -> Option<Entry> {
 }
 
 /// Runs that many lives from one seed; an error tells what was violated.
-fn run(seed: u64, broken: Broken, lives: u64) -> Check {
+fn run(seed: u64, broken: Broken, lives: u64) -> Result<Met, String> {
     let mut world = World::new(seed, broken);
     let mut engine = world.open()?;
     for life in 0..lives {
         let life_went = world.live(&mut engine);
         engine = life_went.and_then(|()| world.crash(engine)).map_err(|violation| format!("seed {seed}, life {life}: {violation}"))?;
     }
-    Ok(())
+    Ok(world.met)
 }
 
 fn number_from_environment(name: &str, otherwise: u64) -> u64 {
@@ -437,9 +465,22 @@ fn nothing_acknowledged_is_lost_in_ten_thousand_crashes() {
     let states = number_from_environment("SEGUE_CRASH_STATES", 10_000);
     let seeds = states.div_ceil(LIVES);
     println!("seeds {first}..{}", first + seeds);
+    let mut met = Met::default();
     for seed in first..first + seeds {
-        run(seed, SOUND, LIVES).unwrap();
+        let run = run(seed, SOUND, LIVES).unwrap();
+        met.acknowledged += run.acknowledged;
+        met.torn += run.torn;
+        met.full += run.full;
+        met.broken += run.broken;
+        met.rewritten += run.rewritten;
+        met.repeated += run.repeated;
+        met.failed_saves += run.failed_saves;
+        met.from_disk += run.from_disk;
     }
+    println!("{met:?}");
+    let Met { acknowledged, torn, full, broken, rewritten, repeated, failed_saves, from_disk } = met;
+    let least = [acknowledged, torn, full, broken, rewritten, repeated, failed_saves, from_disk].into_iter().min();
+    assert!(states < 1000 || least >= Some(states / 100), "too little happened: {met:?}");
 }
 
 /// Asserts that the model sees this fault within some hundreds of crashes.

@@ -46,7 +46,7 @@ pub(super) fn read_on(shared: &Shared, stock: &Stock, destination: Destination, 
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             tracing::error!(volume = id, "a volume is gone; what was in it is lost");
             note_damage(shared, place.start);
-            items.push(Item::Passed { until: Position { volume: id, offset: place.limit } });
+            pass(shared, stock, destination, Position { volume: id, offset: place.limit }, &mut items);
             return Ok(items);
         }
         Err(error) => return Err(error),
@@ -80,8 +80,19 @@ pub(super) fn read_on(shared: &Shared, stock: &Stock, destination: Destination, 
             Some(Piece::Unreadable { offset, .. }) => note_damage(shared, at(offset)),
         }
     }
-    items.push(Item::Passed { until: at(scanner.offset.min(place.limit)) });
+    pass(shared, stock, destination, at(scanner.offset.min(place.limit)), &mut items);
     Ok(items)
+}
+
+/// Notes that nothing else of the lane is before `until`. Where the log ended at start-up memory takes over: what the lane has not
+/// seen by then is lost.
+fn pass(shared: &Shared, stock: &Stock, destination: Destination, until: Position, items: &mut Vec<Item>) {
+    items.push(Item::Passed { until });
+    let log = lock(&shared.log);
+    if until == log.recovered_end {
+        let planned = log.recovered_planned.get(stock.ordinal).map_or(0, |sums| *sums.of(destination));
+        items.push(Item::Volume { start: until, planned });
+    }
 }
 
 /// Where to read; volumes without a record of the lane are passed unread. None: there is nothing behind `from`.

@@ -453,7 +453,14 @@ fn place_lanes(shared: &Shared, saved: Option<&super::cursor::Snapshot>, report:
             // A record may have been delivered, and then damaged.
             *planned = (*planned).max(state.totals.sum()).max(state.reader_planned);
             let planned = *planned;
-            state.settle(log.end(), planned);
+            let end = log.end();
+            if state.reader >= end {
+                let events = state.lose_rest(planned);
+                if events > 0 {
+                    tracing::error!(lane = %id, events, "the end of the log is gone; counted as quarantined");
+                }
+            }
+            state.settle(end, planned);
             let pending = planned - state.totals.sum();
             report.pending += pending;
             if pending > 0 && low.volume > 0 && !log.volumes.contains_key(&low.volume) && !report.missing.contains(&low.volume) {
@@ -463,6 +470,8 @@ fn place_lanes(shared: &Shared, saved: Option<&super::cursor::Snapshot>, report:
             *lock(&stock.lanes.of(destination).state) = state;
         }
     }
+    let mut log = lock(&shared.log);
+    (log.recovered_end, log.recovered_planned) = (log.end(), log.planned.clone());
 }
 
 /// Where a lane begins that no cursor knows. With the other cursors at hand it is a new lane, whose first record is in the

@@ -53,6 +53,8 @@ pub(super) struct Tuning {
     pub unsaved_events_max: u64,
     /// How long a broken journal refuses before it tries the disk again.
     pub broken_pause: Duration,
+    /// How long a full journal refuses before it looks for room again.
+    pub full_pause: Duration,
     #[cfg(test)]
     pub sabotage: super::sabotage::Sabotage,
 }
@@ -62,6 +64,7 @@ impl Default for Tuning {
         Self {
             unsaved_events_max: super::UNSAVED_COMPLETIONS_MAX,
             broken_pause: BROKEN_PAUSE,
+            full_pause: FULL_PAUSE,
             #[cfg(test)]
             sabotage: super::sabotage::Sabotage::None,
         }
@@ -70,6 +73,8 @@ impl Default for Tuning {
 
 /// How long a broken journal refuses before it tries the disk again.
 const BROKEN_PAUSE: Duration = Duration::from_secs(2);
+/// How long a full journal refuses before it looks for room again: looking costs some calls to the disk.
+const FULL_PAUSE: Duration = Duration::from_millis(50);
 
 /// Who hears how long syncs take.
 pub(super) struct SyncObserver(pub Box<dyn Fn(Duration) + Send + Sync>);
@@ -94,6 +99,8 @@ pub(super) struct Counts {
     pub saves_failed: AtomicU64,
     pub refused_full: AtomicU64,
     pub damaged: AtomicU64,
+    /// Set when the newest volume has lost its name: what is written there would not be found again.
+    pub volume_gone: AtomicBool,
     /// Set while cursors cannot be saved at all: lanes are let go on, as duplicates are better than a standstill.
     pub unsaved_allowed: AtomicBool,
 }
@@ -116,6 +123,10 @@ pub(super) struct Log {
     pub volumes: BTreeMap<u64, Volume>,
     /// By the stock's ordinal: events planned up to the end of the log.
     pub planned: Vec<PerDestination<u64>>,
+    /// Where the log ended at start-up, and what was planned up to there. A lane that gets there has seen everything that is
+    /// left of it.
+    pub recovered_end: Position,
+    pub recovered_planned: Vec<PerDestination<u64>>,
     /// The next volume, ready to be written.
     pub spare: Option<Spare>,
     /// The number of the next volume to be made. Numbers are never used twice.
