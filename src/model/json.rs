@@ -6,8 +6,6 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-
 /// What a JSON value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -233,14 +231,35 @@ impl<'a> Walk<'a> {
 /// The end of the valid string that begins at `start`.
 fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
-    while let Some(found) = memchr2(b'"', b'\\', &bytes[at..]) {
-        at += found;
-        if bytes[at] == b'"' {
-            return at + 1;
+    loop {
+        at = string_stop(bytes, at);
+        match bytes.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+            None => return bytes.len(),
         }
-        at += 2;
     }
-    bytes.len()
+}
+
+/// The next byte, from `at` on, at which a string cannot simply go on: a quote, a backslash, a control character; the length
+/// when there is none. Eight bytes at a time: most strings of an event are too short for `memchr` to be worth its call.
+#[inline]
+fn string_stop(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    // The high bit of each byte of `word` that is below `limit` (128 at most); exact for the lowest such byte.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGHS;
+    while let Some(chunk) = bytes.get(at..at + 8).and_then(|chunk| <[u8; 8]>::try_from(chunk).ok()) {
+        let word = u64::from_le_bytes(chunk);
+        let stops = below(word, 0x20) | below(word ^ (ONES * 0x22), 1) | below(word ^ (ONES * 0x5c), 1);
+        if stops != 0 {
+            return at + (stops.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|b| matches!(b, b'"' | b'\\') || *b < 0x20).unwrap_or(rest.len())
 }
 
 /// The end of the valid object or array that begins at `start`.
@@ -408,9 +427,7 @@ impl Scanner<'_> {
     fn string(&mut self) -> Result<(), NotJson> {
         self.at += 1;
         loop {
-            let rest = &self.bytes[self.at..];
-            let plain = rest.iter().position(|b| *b == b'"' || *b == b'\\' || *b < 0x20);
-            self.at += plain.unwrap_or(rest.len());
+            self.at = string_stop(self.bytes, self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -542,6 +559,12 @@ mod tests {
         fn agrees_with_serde_json_on_any_bytes(text in r#"[\[\]{}",:0-9eE+.\-truefalsn \\u]{0,24}"#) {
             let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
             prop_assert_eq!(parse(text.as_bytes()).is_ok(), theirs, "{}", text);
+        }
+
+        #[test]
+        fn a_string_stops_where_a_plain_search_stops(bytes: Vec<u8>, at in 0_usize..40) {
+            let slow = bytes.iter().enumerate().skip(at).find(|(_, b)| matches!(b, b'"' | b'\\') || **b < 0x20).map(|(index, _)| index);
+            prop_assert_eq!(string_stop(&bytes, at.min(bytes.len())), slow.unwrap_or(bytes.len()));
         }
 
         #[test]
