@@ -149,7 +149,9 @@ impl Desk {
         if reading.items.is_empty() || reading.items.len() > protocol::EVENTS_MAX {
             return Decision::Unreadable;
         }
-        let heads: Vec<Head<'_>> = reading.items.iter().map(|item| Head::of(*item, call.endpoint)).collect();
+        let events = 0..reading.items.len();
+        let members = |index| reading.members(index).iter().copied();
+        let heads: Vec<Head<'_>> = events.clone().map(|index| Head::of_members(members(index), call.endpoint)).collect();
         let sources = self.sources.load();
         let Some((source, key_print)) = self.find_source(&sources, &reading, &heads, &call.parts) else { return Decision::UnknownKey };
         let inquiries: Vec<Inquiry> = heads
@@ -164,7 +166,7 @@ impl Desk {
         let kinds = heads.iter().map(|head| head.kind).collect();
         let discards = match protocol::predict_request(call.endpoint, reading.items.len(), inflated.len()) {
             Some(discard) => vec![discard; reading.items.len()],
-            None => reading.items.iter().filter_map(|item| protocol::predict(*item, call.endpoint)).collect(),
+            None => events.filter_map(|index| protocol::predict_members(reading.items[index], members(index), call.endpoint)).collect(),
         };
         let oversize = inflated.len() > protocol::REQUEST_BYTES_MAX;
         let only_segment_can = oversize || protocol::is_bearer(call.parts.headers.get(header::AUTHORIZATION));

@@ -17,7 +17,7 @@ pub use destination::{Destination, PerDestination};
 pub use envelope::{BasicAuth, DecodeError, Encoding, Endpoint, Envelope, EnvelopeId};
 pub use event::{EventKind, MessageId};
 pub use plan::{Plan, Revision, Selection};
-pub use reading::{Frame, Head, ReadError, Reading};
+pub use reading::{Frame, Head, Member, ReadError, Reading};
 pub use secret::{KeyPrint, Secret};
 pub use source::{SourceId, SourceIdError};
 pub use time::WallTime;
