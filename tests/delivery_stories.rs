@@ -387,6 +387,7 @@ async fn a_dead_rudderstack_costs_segment_nothing_and_gets_all_when_it_is_back()
     theatre.send_singles(200, 50).await;
     assert_eq!(theatre.settled(Destination::Segment).await.delivered, 200);
     assert_eq!(theatre.ledger(Destination::RudderStack).pending, 200);
+    until("the outage shows", || (theatre.lane(Destination::RudderStack).state == LaneState::Unreachable).then_some(())).await;
     theatre.restart().await;
     theatre.rudder.resume().await.unwrap();
     assert_eq!(theatre.settled(Destination::RudderStack).await.delivered, 200);

@@ -17,8 +17,8 @@ use tokio::{
 use super::{
     figures::Figures,
     gate::{Gate, Limit, Pass},
-    leg::{Cargo, Opened, Parcel},
-    status::Board,
+    leg::{Cargo, Opened, Parcel, guarded},
+    status::{Board, LaneState, LaneStatus},
 };
 use crate::{
     clock::Clock,
@@ -113,6 +113,17 @@ impl Way {
             Destination::RudderStack => source.rudderstack_key.is_some() && self.gates.rudderstack.is_some(),
         };
         ready.then(|| Arc::clone(source))
+    }
+
+    /// How the lane stands. Whether its destination answers is asked now: the lane itself may be asleep waiting for it.
+    pub(super) fn status(&self) -> LaneStatus {
+        let mut status = self.board.read(&self.id);
+        let region = self.sources.load().by_id(&self.id.source).map(|source| source.region).unwrap_or_default();
+        let reachable = self.gates.of(self.id.destination, region).is_none_or(Gate::is_passing);
+        if status.state == LaneState::Delivering && !reachable {
+            status.state = LaneState::Unreachable;
+        }
+        status
     }
 
     /// The most events that a request should have under the lane's limits; None: no limit.
@@ -246,8 +257,10 @@ fn write_call(way: &Way, source: &Source, cargo: &Cargo) -> Result<(Call, Option
 /// that say how the body is written and who wrote it, and the key where the client had put it.
 fn segment_call(way: &Way, source: &Source, opened: &Opened) -> Result<(Call, Edits), String> {
     let envelope = &opened.envelope;
-    let copy = protocol::segment_copy(envelope, &opened.inflated, way.clock.now())
-        .map_err(|error| format!("the copy for Segment cannot be made: {error}"))?;
+    let copy = guarded(|| {
+        let copy = protocol::segment_copy(envelope, &opened.inflated, way.clock.now());
+        copy.map_err(|error| format!("the copy for Segment cannot be made: {error}"))
+    })?;
     let mut headers = HeaderMap::with_capacity(5);
     let mut keep = |name: HeaderName, value: Option<&str>| {
         if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {

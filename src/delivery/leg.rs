@@ -1,6 +1,9 @@
 //! What both legs have in common: how a record is opened, what a request is, how it can end.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -131,9 +134,27 @@ impl Opened {
 /// What a record costs beside its body.
 const OVERHEAD_BYTES: usize = 512;
 
+/// Reads or writes something of a client's. Should that panic, by a fault of ours, then this event alone suffers: the lane
+/// would meet it again after every restart, and never get past it.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("segue failed on it; please report this event".to_owned()))
+}
+
 /// Ends a whole record that cannot be read: it is kept in quarantine as it is.
 pub(super) fn give_up(entry: &Entry, refused: &Refused, ends: &mut Ends) {
     ends.quarantined.push_back(refused.event(entry.position, 0, entry.payload.clone()));
     let tally = crate::journal::Tally { quarantined: entry.planned, ..Default::default() };
     ends.complete.push((entry.position, tally));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_over_one_event_is_a_refusal_of_that_event() {
+        assert_eq!(guarded(|| Ok(1)), Ok(1));
+        assert_eq!(guarded::<()>(|| Err("bad".into())), Err("bad".into()));
+        assert!(guarded::<()>(|| panic!("a fault of ours")).is_err_and(|reason| reason.contains("segue failed")));
+    }
 }

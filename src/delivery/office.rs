@@ -227,7 +227,7 @@ impl Office {
     }
 
     fn statuses(&self) -> Vec<LaneStatus> {
-        let mut statuses: Vec<LaneStatus> = self.lanes().iter().map(|(id, desk)| desk.way.board.read(id)).collect();
+        let mut statuses: Vec<LaneStatus> = self.lanes().values().map(|desk| desk.way.status()).collect();
         statuses.sort_by(|a, b| a.id.cmp(&b.id));
         statuses
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{
     chunks::Chunks,
     figures::Figures,
-    leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, give_up},
+    leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, give_up, guarded},
     packer::Packers,
     records::{End, Ends, Records},
     settings::Batch,
@@ -67,9 +67,9 @@ struct Piece {
 
 /// Slots of one lane.
 const SLOTS_MAX: usize = 8;
-/// How long a slot that has just sent something gathers before it sends again: a fiftieth of what a person would notice, and
-/// many events a request under load.
-const GATHER: Duration = Duration::from_millis(10);
+/// How long a slot that has just sent something gathers before it sends again: nothing beside the way to the data plane, and
+/// several events a request at a few hundred events per second.
+const GATHER: Duration = Duration::from_millis(25);
 /// So many events are not kept back for more.
 const GATHER_EVENTS: usize = 100;
 /// Below this, a gzip member saves less than it costs.
@@ -96,15 +96,19 @@ impl RudderStackLeg {
                 continue;
             }
             found += 1;
-            match dialect::translate(*item, &Facts::of(envelope, at, frame), &self.dialect) {
-                Ok(Translation { json, rules, .. }) => {
+            let translated = guarded(|| {
+                let facts = Facts::of(envelope, at, frame);
+                let made = dialect::translate(*item, &facts, &self.dialect).map_err(|refusal| refusal.reason().to_owned())?;
+                Ok((made, person_of(envelope, *item, at)))
+            });
+            match translated {
+                Ok((Translation { json, rules, .. }, person)) => {
                     self.figures.count_rules(rules);
-                    let person = person_of(envelope, *item, at);
                     self.held_bytes += json.len() + OVERHEAD_BYTES;
                     self.slot_of(person).gather(Piece { record, index, json });
                 }
-                Err(refusal) => {
-                    let refused = Refused::unsent(refusal.reason().to_owned(), now);
+                Err(reason) => {
+                    let refused = Refused::unsent(reason, now);
                     let event = Bytes::copy_from_slice(item.text().as_bytes());
                     ends.quarantined.push_back(refused.event(entry.position, index, event));
                     self.records.end(record, End::Quarantined, 1, ends);
@@ -121,6 +125,11 @@ impl RudderStackLeg {
     fn slot_of(&mut self, person: Person) -> &mut Slot {
         let at = person.0 % self.slots.len() as u64;
         &mut self.slots[usize::try_from(at).unwrap_or(0)]
+    }
+
+    /// So many events are not kept back for more.
+    fn enough(&self) -> usize {
+        self.batch.events_max.min(GATHER_EVENTS)
     }
 
     fn end(&mut self, piece: &Piece, end: End, ends: &mut Ends) {
@@ -150,7 +159,7 @@ fn person_of(envelope: &Envelope, item: Raw<'_>, index: usize) -> Person {
 
 impl Leg for RudderStackLeg {
     fn take_in(&mut self, entry: &Entry, now: WallTime, ends: &mut Ends) {
-        let opened = match Opened::of(entry) {
+        let opened = match guarded(|| Opened::of(entry)) {
             Ok(opened) => opened,
             Err(reason) => return give_up(entry, &Refused::unsent(reason, now), ends),
         };
@@ -164,8 +173,9 @@ impl Leg for RudderStackLeg {
     }
 
     fn next_parcel(&mut self, now: Instant) -> Option<Parcel> {
-        let count = self.slots.len();
-        let at = (0..count).map(|step| (self.turn + step) % count).find(|at| self.slots[*at].due(now).is_some_and(|due| due <= now))?;
+        let (count, enough) = (self.slots.len(), self.enough());
+        let at =
+            (0..count).map(|step| (self.turn + step) % count).find(|at| self.slots[*at].due(now, enough).is_some_and(|due| due <= now))?;
         self.turn = (at + 1) % count;
         let slot = &mut self.slots[at];
         if slot.chunks.is_empty() {
@@ -180,7 +190,7 @@ impl Leg for RudderStackLeg {
     }
 
     fn due(&self, now: Instant) -> Option<Instant> {
-        self.slots.iter().filter_map(|slot| slot.due(now)).min()
+        self.slots.iter().filter_map(|slot| slot.due(now, self.enough())).min()
     }
 
     fn settle(&mut self, ticket: usize, fate: Fate, ends: &mut Ends) {
@@ -227,12 +237,12 @@ impl Slot {
         self.gathering.push_back(piece);
     }
 
-    /// When the slot has something to send; None: not before something else happens.
-    fn due(&self, now: Instant) -> Option<Instant> {
+    /// When the slot has something to send; None: not before something else happens. With `enough` events it gathers no more.
+    fn due(&self, now: Instant, enough: usize) -> Option<Instant> {
         match self.state {
             SlotState::Out => None,
             SlotState::Waiting(at) => Some(at),
-            SlotState::Idle if !self.chunks.is_empty() || self.gathering.len() >= GATHER_EVENTS => Some(now),
+            SlotState::Idle if !self.chunks.is_empty() || self.gathering.len() >= enough => Some(now),
             SlotState::Idle if self.gathering.is_empty() => None,
             SlotState::Idle => Some(self.gather_until.unwrap_or(now)),
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, give_up},
+    leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, give_up, guarded},
     order::{Order, Ticket},
     records::Ends,
 };
@@ -35,7 +35,7 @@ struct Held {
 
 impl Leg for SegmentLeg {
     fn take_in(&mut self, entry: &Entry, now: WallTime, ends: &mut Ends) {
-        let read = Opened::of(entry).and_then(|opened| Ok((persons(&opened)?, opened)));
+        let read = guarded(|| Opened::of(entry).and_then(|opened| Ok((persons(&opened)?, opened))));
         match read {
             Ok((persons, opened)) => {
                 self.held_bytes += opened.bytes();

@@ -35,6 +35,8 @@ pub enum LaneState {
     Idle,
     /// Requests are in flight, or wait for their next attempt.
     Delivering,
+    /// The destination does not answer; one request at a time finds out whether it is back.
+    Unreachable,
     /// The destination asked to be left alone until then (`Retry-After`).
     Held {
         /// Until when.
@@ -84,6 +86,7 @@ impl LaneState {
         match self {
             Self::Idle => "idle",
             Self::Delivering => "delivering",
+            Self::Unreachable => "unreachable",
             Self::Held { .. } => "held",
             Self::Parked { .. } => "parked",
             Self::Unconfigured => "unconfigured",
