@@ -41,7 +41,7 @@ const PEOPLE: u64 = 8;
 /// Events of one request: 1 to this.
 const ENVELOPE_EVENTS_MAX: u64 = 7;
 /// What the app asks for; the story demands [`RATE_MIN`].
-const RATE_WISHED: u64 = 3_000;
+const RATE_WISHED: u64 = 3_600;
 /// Events acknowledged per second of the sidecar's life, at least.
 const RATE_MIN: u128 = 2_000;
 const IN_FLIGHT_MAX: u64 = 16;
@@ -128,7 +128,7 @@ impl Scene {
         // Small volumes, so that kills meet their changes too.
         let text = format!(
             "listen = \"127.0.0.1:{port}\"\nmetrics = \"127.0.0.1:{metrics_port}\"\n\
-             [journal]\ndir = \"data\"\nsize_max = \"512MiB\"\nvolume_size = \"4MiB\"\nkeep_delivered = \"1s\"\n\
+             [journal]\ndir = \"data\"\nsize_max = \"512MiB\"\nvolume_size = \"2MiB\"\nkeep_delivered = \"1s\"\n[limits]\nbody_bytes_max = \"1MiB\"\ninflated_bytes_max = \"1MiB\"\n\
              [segment]\nurl = \"{segment}\"\neu_url = \"{segment}\"\ncdn_url = \"{segment}\"\ncdn_settings_url = \"{segment}\"\n\
              in_flight_max = {IN_FLIGHT_MAX}\n\
              [segment.retry]\nfirst = \"20ms\"\nmax = \"200ms\"\n\

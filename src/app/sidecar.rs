@@ -130,7 +130,7 @@ impl Sidecar {
         });
         figures::register(&exposition, &counters, &journal, &delivery, &sources, certificates.as_ref());
         let keeper = certificates.as_ref().map(Certificates::keep_fresh);
-        let ingress = Ingress::start(desk, certificates.as_ref().map(Certificates::server_config))?;
+        let ingress = Ingress::start(&desk, certificates.as_ref().map(Certificates::server_config))?;
         let metrics = match config.telemetry.metrics {
             Some(address) => Some(serve_metrics(address, exposition, &journal).await?),
             None => None,

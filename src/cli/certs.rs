@@ -52,7 +52,7 @@ pub fn init(manner: &Manner, flags: &CertsInitFlags, talk: &Talk) -> anyhow::Res
         ))?,
     }
     talk.note(&format!(
-        "Its root key was never stored. Let the app trust it, for example:\n  NODE_EXTRA_CA_CERTS={0}   (Node)\n  SSL_CERT_FILE={0}   (Python, Go, Ruby: replaces the usual roots)",
+        "Its root key was never stored. Let the app trust it, for example:\n  NODE_EXTRA_CA_CERTS={0}   (Node)\n  REQUESTS_CA_BUNDLE={0}    (Python: replaces the usual roots)\n  SSL_CERT_FILE={0}         (Go, Ruby: replaces the usual roots)",
         made.root.display()
     ));
     Ok(Exit::Done)

@@ -204,7 +204,7 @@ async fn deliver(way: &Way, events: u32, cargo: &Cargo) -> Option<(Outcome, Answ
         Err(text) => return Some((Outcome::Unsendable, Answered { status: 0, text })),
     };
     let (outcome, answer) = send(way, &gate.upstream, call).await;
-    pass.report(outcome.sign());
+    pass.report(outcome.sign(), &answer.text);
     if let (Outcome::Answered { status: 200..=299, .. }, Some(edits)) = (outcome, edits) {
         way.figures.count_edits(edits);
     }
@@ -256,12 +256,14 @@ fn segment_call(way: &Way, source: &Source, opened: &Opened) -> Result<(Call, Ed
     };
     keep(header::USER_AGENT, envelope.user_agent.as_deref());
     keep(X_RETRY_COUNT, envelope.retry_count.as_deref());
-    let method = if let Endpoint::Pixel(_) = envelope.endpoint {
-        Method::GET
-    } else {
-        keep(header::CONTENT_TYPE, envelope.content_type.as_deref());
-        keep(header::CONTENT_ENCODING, (copy.encoding == Encoding::Gzip).then_some("gzip"));
-        Method::POST
+    let (method, path, body) = match envelope.endpoint {
+        Endpoint::Pixel(_) if copy.edits.is_none() => (Method::GET, envelope.path.clone(), Bytes::new()),
+        Endpoint::Pixel(kind) => (Method::GET, protocol::pixel_path(kind, &copy.body), Bytes::new()),
+        _ => {
+            keep(header::CONTENT_TYPE, envelope.content_type.as_deref());
+            keep(header::CONTENT_ENCODING, (copy.encoding == Encoding::Gzip).then_some("gzip"));
+            (Method::POST, envelope.path.clone(), copy.body)
+        }
     };
     let key = source.segment_key(envelope.key_print).expose();
     match envelope.basic_auth {
@@ -269,7 +271,7 @@ fn segment_call(way: &Way, source: &Source, opened: &Opened) -> Result<(Call, Ed
         BasicAuth::Colon => authorize(&mut headers, &format!("{key}:")),
         BasicAuth::Bare => authorize(&mut headers, key),
     }
-    Ok((Call { method, path: envelope.path.clone(), headers, body: copy.body }, copy.edits))
+    Ok((Call { method, path, headers, body }, copy.edits))
 }
 
 /// A batch in RudderStack's form (protocol.md T8, T9, T12, T25). Without `X-Forwarded-For`, as a batch has many clients:

@@ -25,7 +25,7 @@ const FAILURES_MAX: u32 = 5;
 pub(super) struct Gate {
     pub(super) upstream: Upstream,
     breaker: Mutex<Breaker>,
-    /// Told whenever the breaker closes, or a probe comes back.
+    /// Told whenever a request comes back that others wait for.
     changed: Notify,
 }
 
@@ -35,6 +35,7 @@ pub(super) struct Pass<'a> {
     gate: &'a Gate,
     turn: Turn,
     sign: Sign,
+    cause: String,
 }
 
 impl Gate {
@@ -50,8 +51,8 @@ impl Gate {
             let changed = self.changed.notified();
             let admission = self.breaker().admit(Instant::now().into_std());
             match admission {
-                Admission::Go(turn) => return Pass { gate: self, turn, sign: Sign::Unknown },
-                Admission::AfterProbe => changed.await,
+                Admission::Go(turn) => return Pass { gate: self, turn, sign: Sign::Unknown, cause: String::new() },
+                Admission::AfterReport => changed.await,
                 Admission::Until(at) => tokio::select! {
                     () = changed => {}
                     () = sleep_until(Instant::from_std(at)) => {}
@@ -65,23 +66,23 @@ impl Gate {
         self.breaker().is_passing()
     }
 
-    fn report(&self, turn: Turn, sign: Sign) {
+    fn report(&self, turn: Turn, sign: Sign, cause: &str) {
         let mut breaker = self.breaker();
-        let was_passing = breaker.is_passing();
+        let (was_passing, was_steady) = (breaker.is_passing(), breaker.is_steady());
         breaker.report(turn, sign, Instant::now().into_std(), random());
         let is_passing = breaker.is_passing();
         drop(breaker);
         if was_passing && !is_passing {
-            tracing::warn!(event = "destination_down", upstream = self.upstream.origin(), "no answers; events wait in the journal");
+            tracing::warn!(event = "destination_down", upstream = self.upstream.origin(), cause, "events wait in the journal");
         }
         if !was_passing && is_passing {
-            tracing::info!(event = "destination_up", upstream = self.upstream.origin(), "answers again");
+            tracing::info!(event = "destination_up", upstream = self.upstream.origin(), "it answers again");
         }
         if !is_passing && sign == Sign::Down {
             // The name may lead elsewhere by now (protocol.md 1.1).
             self.upstream.refresh();
         }
-        if !was_passing {
+        if !was_steady {
             self.changed.notify_waiters();
         }
     }
@@ -92,15 +93,16 @@ impl Gate {
 }
 
 impl Pass<'_> {
-    /// Says how the request went.
-    pub(super) fn report(mut self, sign: Sign) {
+    /// Says how the request went, and why it failed.
+    pub(super) fn report(mut self, sign: Sign, cause: &str) {
         self.sign = sign;
+        cause.clone_into(&mut self.cause);
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.gate.report(self.turn, self.sign);
+        self.gate.report(self.turn, self.sign, &self.cause);
     }
 }
 

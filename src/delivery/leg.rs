@@ -133,7 +133,7 @@ const OVERHEAD_BYTES: usize = 512;
 
 /// Ends a whole record that cannot be read: it is kept in quarantine as it is.
 pub(super) fn give_up(entry: &Entry, refused: &Refused, ends: &mut Ends) {
-    ends.quarantined.push(refused.event(entry.position, 0, entry.payload.clone()));
+    ends.quarantined.push_back(refused.event(entry.position, 0, entry.payload.clone()));
     let tally = crate::journal::Tally { quarantined: entry.planned, ..Default::default() };
     ends.complete.push((entry.position, tally));
 }

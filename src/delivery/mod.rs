@@ -1,8 +1,8 @@
 //! The way out: from the journal to Segment and RudderStack.
 //!
 //! One lane, one task, for each (source, destination). A lane takes its records in journal order and keeps several requests
-//! in flight; what one person did stays in order. Segment gets the client's own request ([`segment`]), RudderStack gets
-//! batches of translated events ([`rudderstack`]). A record is complete when each of its events was answered with 2xx or
+//! in flight; what one person did stays in order. Segment gets the client's own request (`segment`), RudderStack gets
+//! batches of translated events (`rudderstack`). A record is complete when each of its events was answered with 2xx or
 //! stands in quarantine, durably.
 //!
 //! Lanes share nothing but their destination's gate (breaker and pace), so a dead destination costs the other one nothing.
@@ -14,6 +14,8 @@ mod errand;
 mod figures;
 mod gate;
 mod leg;
+#[cfg(test)]
+mod leg_tests;
 mod office;
 mod order;
 mod packer;

@@ -115,21 +115,27 @@ impl Delivery {
     /// Puts delivery's figures on the exposition.
     pub fn register(&self, exposition: &Exposition) {
         self.office.figures.register(exposition);
-        let office = Arc::clone(&self.office);
-        exposition.on_scrape(move |sheet| office.fill(sheet));
+        // Weak, so that figures do not keep a stopped journal's directory locked.
+        let office = Arc::downgrade(&self.office);
+        exposition.on_scrape(move |sheet| {
+            if let Some(office) = office.upgrade() {
+                office.fill(sheet);
+            }
+        });
     }
 
     /// Sends nothing more, waits up to `deadline` for what is in flight, and ends. What was not answered is sent again by the
     /// next start.
-    pub async fn stop(self, deadline: Duration) {
+    pub async fn stop(mut self, deadline: Duration) {
         let deadline = Instant::now() + deadline;
         self.supervisor.abort();
+        // An aborted task is over once it is awaited; then nothing of it touches the journal any more.
+        let _ = (&mut self.supervisor).await;
         self.office.control.send_replace(Control::Stop);
         let desks: Vec<Desk> = self.office.lanes().drain().map(|(_, desk)| desk).collect();
         for mut desk in desks {
             if timeout_at(deadline, &mut desk.task).await.is_err() {
                 desk.task.abort();
-                // An aborted task is over once it is awaited; then nothing of it reaches the journal any more.
                 let _ = desk.task.await;
             }
         }

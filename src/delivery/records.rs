@@ -1,5 +1,7 @@
 //! Records on their way, and how their events ended.
 
+use std::collections::VecDeque;
+
 use crate::journal::{Position, Quarantined, Tally};
 
 /// How one event ended.
@@ -14,7 +16,7 @@ pub(super) enum End {
 /// What has ended and is still to be told to the journal: quarantine first, completion after.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
-    pub(super) quarantined: Vec<Quarantined>,
+    pub(super) quarantined: VecDeque<Quarantined>,
     pub(super) complete: Vec<(Position, Tally)>,
 }
 

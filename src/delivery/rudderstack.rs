@@ -19,7 +19,7 @@ use super::{
 use crate::{
     dialect::{self, Facts, Translation},
     journal::Entry,
-    model::{Destination, Encoding, Head, Reading, WallTime},
+    model::{Destination, Encoding, Envelope, Frame, Head, Reading, WallTime, json::Raw},
     routing::Person,
 };
 
@@ -85,36 +85,35 @@ impl RudderStackLeg {
     }
 
     /// Translates the events of a record and puts each into its person's slot.
-    fn spread(&mut self, opened: &Opened, reading: &Reading<'_>, entry: &Entry, now: WallTime, ends: &mut Ends) {
+    fn spread(&mut self, opened: &Opened, items: &[Raw<'_>], frame: Frame<'_>, entry: &Entry, now: WallTime, ends: &mut Ends) {
         let envelope = &opened.envelope;
         let selection = envelope.plan.events.of(Destination::RudderStack);
         let record = self.records.open(entry.position, entry.planned);
         let mut found = 0;
-        for (index, item) in (0_u32..).zip(&reading.items) {
+        for (index, item) in (0_u32..).zip(items) {
             let at = index as usize;
             if !selection.contains(at) || found == entry.planned {
                 continue;
             }
             found += 1;
-            match dialect::translate(*item, &Facts::of(envelope, at, reading.frame), &self.dialect) {
+            match dialect::translate(*item, &Facts::of(envelope, at, frame), &self.dialect) {
                 Ok(Translation { json, rules, .. }) => {
                     self.figures.count_rules(rules);
-                    let head = Head::of(*item, envelope.endpoint);
-                    let person = Person::of(head.anonymous_id.as_deref(), head.user_id.as_deref(), &head.message_id(envelope.id, at));
+                    let person = person_of(envelope, *item, at);
                     self.held_bytes += json.len() + OVERHEAD_BYTES;
                     self.slot_of(person).gather(Piece { record, index, json });
                 }
                 Err(refusal) => {
                     let refused = Refused::unsent(refusal.reason().to_owned(), now);
                     let event = Bytes::copy_from_slice(item.text().as_bytes());
-                    ends.quarantined.push(refused.event(entry.position, index, event));
+                    ends.quarantined.push_back(refused.event(entry.position, index, event));
                     self.records.end(record, End::Quarantined, 1, ends);
                 }
             }
         }
         if found < entry.planned {
             let refused = Refused::unsent("the record holds fewer events than its plan".to_owned(), now);
-            ends.quarantined.push(refused.event(entry.position, u32::MAX, opened.inflated.clone()));
+            ends.quarantined.push_back(refused.event(entry.position, u32::MAX, opened.inflated.clone()));
             self.records.end(record, End::Quarantined, entry.planned - found, ends);
         }
     }
@@ -134,10 +133,19 @@ impl RudderStackLeg {
             let position = self.records.position(piece.record);
             self.held_bytes -= piece.json.len();
             let event = Bytes::from(std::mem::take(&mut piece.json));
-            ends.quarantined.push(refused.event(position, piece.index, event));
+            ends.quarantined.push_back(refused.event(position, piece.index, event));
             self.end(&piece, End::Quarantined, ends);
         }
     }
+}
+
+/// Whose event it is: as the outline says, or read again.
+fn person_of(envelope: &Envelope, item: Raw<'_>, index: usize) -> Person {
+    if let Some(event) = envelope.outline.as_ref().and_then(|outline| outline.events.get(index)) {
+        return Person(event.person);
+    }
+    let head = Head::of(item, envelope.endpoint);
+    Person::of(head.anonymous_id.as_deref(), head.user_id.as_deref(), &head.message_id(envelope.id, index))
 }
 
 impl Leg for RudderStackLeg {
@@ -146,8 +154,11 @@ impl Leg for RudderStackLeg {
             Ok(opened) => opened,
             Err(reason) => return give_up(entry, &Refused::unsent(reason, now), ends),
         };
+        if let Some((items, frame)) = opened.envelope.outline.as_ref().and_then(|outline| outline.cut(&opened.inflated)) {
+            return self.spread(&opened, &items, frame, entry, now, ends);
+        }
         match Reading::of(opened.envelope.endpoint, &opened.inflated) {
-            Ok(reading) => self.spread(&opened, &reading, entry, now, ends),
+            Ok(reading) => self.spread(&opened, &reading.items, reading.frame, entry, now, ends),
             Err(error) => give_up(entry, &Refused::unsent(format!("the record's body cannot be read: {error}"), now), ends),
         }
     }

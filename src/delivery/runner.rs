@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, StreamExt, future::join_all, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -23,7 +23,7 @@ use super::{
     status::{LaneState, ParkReason},
 };
 use crate::{
-    journal::{Entry, Lane, Quarantined},
+    journal::{Entry, Lane, QuarantineError},
     model::WallTime,
     policy::{Backoff, Outcome, RetryAfter, Streak, StreakState, Verdict, judge},
 };
@@ -44,6 +44,10 @@ const LANE_BYTES_MAX: usize = 8 << 20;
 const LANE_BYTES_MIN: usize = 256 << 10;
 /// Records that one lane may hold: how far it looks ahead past persons who wait.
 const LANE_RECORDS_MAX: usize = 8_192;
+/// Refused events that are written before requests are looked at again.
+const QUARANTINE_AT_ONCE: usize = 16;
+/// Refused events that may wait to be written before the lane takes nothing more in.
+const QUARANTINE_WAITING_MAX: usize = 1_024;
 /// Records taken in before requests are looked at again.
 const INTAKE_MAX: usize = 256;
 
@@ -65,6 +69,8 @@ pub(super) struct Runner<L> {
     /// Attempts in a row to write to the quarantine that failed, and when the next one is due.
     quarantine_failures: u32,
     quarantine_due: Option<Instant>,
+    /// Whether the source is configured for this destination; looked up once a round.
+    configured: bool,
     /// What this lane told the process it holds.
     told_bytes: usize,
 }
@@ -86,6 +92,7 @@ impl<L: Leg> Runner<L> {
             pushbacks: 0,
             quarantine_failures: 0,
             quarantine_due: None,
+            configured: false,
             told_bytes: 0,
         }
     }
@@ -96,8 +103,9 @@ impl<L: Leg> Runner<L> {
         loop {
             self.close_ends().await;
             let now = Instant::now();
+            self.configured = self.way.source().is_some();
             let stopping = *self.control.borrow() == Control::Stop;
-            if stopping && self.flights.is_empty() {
+            if stopping && self.flights.is_empty() && !self.quarantines() {
                 return;
             }
             if !stopping {
@@ -135,7 +143,9 @@ impl<L: Leg> Runner<L> {
     /// Whether there is room for more.
     fn takes_in(&self) -> bool {
         let (held, others) = (self.leg.held_bytes(), self.way.figures.held_bytes.load(Ordering::Relaxed));
-        self.quarantine_due.is_none()
+        self.configured
+            && self.quarantine_due.is_none()
+            && self.ends.quarantined.len() < QUARANTINE_WAITING_MAX
             && self.leg.records() < LANE_RECORDS_MAX
             && (held < LANE_BYTES_MIN || (held < LANE_BYTES_MAX && others < self.bounds.memory_bytes_max))
     }
@@ -145,7 +155,7 @@ impl<L: Leg> Runner<L> {
             self.held = None;
             self.lane.hold_until(None);
         }
-        if self.way.closed_until(now).is_some() || self.way.source().is_none() {
+        if self.way.closed_until(now).is_some() || !self.configured {
             return;
         }
         while self.flights.len() < self.standing.in_flight_max(self.bounds.in_flight_max, now) {
@@ -157,7 +167,10 @@ impl<L: Leg> Runner<L> {
 
     /// When there may be something to send though nothing else happens; None: never.
     fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let request = self.leg.due(now).filter(|_| self.flights.len() < self.bounds.in_flight_max && self.way.source().is_some());
+        if self.quarantines() {
+            return Some(now);
+        }
+        let request = self.leg.due(now).filter(|_| self.configured && self.flights.len() < self.bounds.in_flight_max);
         let gates = [self.way.closed_until(now), self.standing.probe_at()];
         let request = request.map(|due| gates.into_iter().flatten().fold(due, Instant::max));
         [request.filter(|at| now < *at), self.quarantine_due].into_iter().flatten().min()
@@ -275,30 +288,32 @@ impl<L: Leg> Runner<L> {
         }
     }
 
-    /// Tells the journal what has ended: quarantine first, all of it at once, as each takes a sync; completion after.
+    /// Tells the journal what has ended: quarantine first, completion after. Each event in quarantine takes a sync, so only
+    /// a few are written before requests are looked at again.
     async fn close_ends(&mut self) {
-        let now = Instant::now();
-        if self.quarantine_due.is_none_or(|due| due <= now) && !self.ends.quarantined.is_empty() {
-            let items = std::mem::take(&mut self.ends.quarantined);
-            let written = join_all(items.iter().map(|item| self.lane.quarantine(item.clone()))).await;
-            let failed: Vec<_> =
-                items.into_iter().zip(written).filter_map(|(item, written)| written.err().map(|why| (item, why))).collect();
-            self.note_quarantine(failed, now);
+        if self.quarantine_due.is_none_or(|due| due <= Instant::now()) {
+            for _ in 0..QUARANTINE_AT_ONCE {
+                let Some(item) = self.ends.quarantined.front().cloned() else { break };
+                if let Err(why) = self.lane.quarantine(item).await {
+                    self.quarantine_failed(&why);
+                    break;
+                }
+                self.ends.quarantined.pop_front();
+                self.quarantine_failures = 0;
+                self.quarantine_due = None;
+            }
         }
-        let waits = |position| self.ends.quarantined.iter().any(|item: &Quarantined| item.position == position);
-        let (later, complete) = std::mem::take(&mut self.ends.complete).into_iter().partition(|(position, _)| waits(*position));
-        self.ends.complete = later;
-        for (position, tally) in Vec::from_iter::<Vec<_>>(complete) {
+        let ends = &mut self.ends;
+        let waits = |position| ends.quarantined.iter().any(|item| item.position == position);
+        let (later, complete): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut ends.complete).into_iter().partition(|(position, _)| waits(*position));
+        ends.complete = later;
+        for (position, tally) in complete {
             self.lane.complete(position, tally);
         }
     }
 
-    fn note_quarantine(&mut self, failed: Vec<(Quarantined, crate::journal::QuarantineError)>, now: Instant) {
-        let Some((_, why)) = failed.first() else {
-            self.quarantine_failures = 0;
-            self.quarantine_due = None;
-            return;
-        };
+    fn quarantine_failed(&mut self, why: &QuarantineError) {
         if self.quarantine_failures == 0 {
             tracing::error!(
                 event = "quarantine_failed",
@@ -308,8 +323,12 @@ impl<L: Leg> Runner<L> {
             );
         }
         self.quarantine_failures = self.quarantine_failures.saturating_add(1);
-        self.quarantine_due = Some(now + self.bounds.backoff.wait_half(self.quarantine_failures, random()));
-        self.ends.quarantined = failed.into_iter().map(|(item, _)| item).collect();
+        self.quarantine_due = Some(Instant::now() + self.bounds.backoff.wait_half(self.quarantine_failures, random()));
+    }
+
+    /// Whether refused events wait that can be written now.
+    fn quarantines(&self) -> bool {
+        self.quarantine_due.is_none() && !self.ends.quarantined.is_empty()
     }
 
     /// Writes down how the lane stands.
@@ -331,7 +350,7 @@ impl<L: Leg> Runner<L> {
         if self.quarantine_due.is_some() {
             return LaneState::QuarantineFull;
         }
-        if self.way.source().is_none() {
+        if !self.configured {
             return LaneState::Unconfigured;
         }
         if let Standing::Parked(parked) = &self.standing {

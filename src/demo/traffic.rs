@@ -117,7 +117,7 @@ fn event(sdk: Sdk, random: &mut Random, now: WallTime) -> (Value, String, Person
         "integrations": {},
     });
     let (anonymous_id, user_id) = match sdk {
-        Sdk::Browser | Sdk::Kotlin => (Some(anonymous), (user % 3 == 0).then_some(user_id)),
+        Sdk::Browser | Sdk::Kotlin => (Some(anonymous), user.is_multiple_of(3).then_some(user_id)),
         Sdk::Python => {
             event["anonymousId"] = Value::Null;
             (None, Some(user_id))

@@ -68,8 +68,7 @@ where
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.idle_timeout)
         .max_headers(limits.headers_max)
-        .max_buf_size(buffer_size(&limits))
-        .pipeline_flush(true);
+        .max_buf_size(buffer_size(&limits));
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(guarded), service));
     tokio::select! {
         outcome = connection.as_mut() => return outcome,

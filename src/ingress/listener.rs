@@ -66,14 +66,14 @@ impl Ingress {
     ///
     /// # Errors
     /// When an address cannot be bound; nothing is accepted then.
-    pub fn start(desk: Arc<Desk>, tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self, ListenError> {
+    pub fn start(desk: &Arc<Desk>, tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self, ListenError> {
         let connections_max = desk.settings.limits.connections_max;
         let (shutdown, asked) = watch::channel(false);
         let gate = Arc::new(Gate {
             room: Arc::new(Semaphore::new(connections_max)),
             per_ip: Arc::default(),
             shutdown: asked,
-            desk: Arc::clone(&desk),
+            desk: Arc::clone(desk),
         });
         let mut ingress = Self { plain: None, tls: None, shutdown, accepting: Vec::new(), room: Arc::clone(&gate.room), connections_max };
         if let Some(address) = desk.settings.listen {

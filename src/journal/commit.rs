@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     io,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     format::{Checkpoint, FILE_HEADER_BYTES, FileHeader, FileKind, FrameHeader, InGroup, Kind, Seal, record_bytes},
     keeper::{self, NoRoom},
     shared::{Pending, Shared, Volume},
-    shelf::{Kept, Shelf, lock},
+    stock::{Kept, Stock, lock},
     words::{Health, Position, Record},
 };
 use crate::model::{Destination, PerDestination, Revision};
@@ -26,8 +26,6 @@ const GROUP_BYTES_MAX: u64 = 4 << 20;
 const GROUP_RECORDS_MAX: usize = 4096;
 /// On how many volumes a group is tried before the journal is broken.
 const ATTEMPTS_MAX: u32 = 3;
-/// How long a broken journal refuses before it tries the disk again.
-const BROKEN_PAUSE: Duration = Duration::from_secs(2);
 /// What one record in memory costs besides its payload.
 const KEPT_OVERHEAD_BYTES: usize = 128;
 
@@ -38,9 +36,9 @@ pub(super) struct Committer {
     writer: Option<Writer>,
     buffer: Vec<u8>,
     broken_until: Option<Instant>,
-    broken_pause: Duration,
+    full_until: Option<Instant>,
     /// Records in memory, oldest first, over all sources.
-    in_memory: VecDeque<(Arc<Shelf>, u64)>,
+    in_memory: VecDeque<(Arc<Stock>, u64)>,
 }
 
 /// The volume being written.
@@ -79,9 +77,8 @@ enum Failure {
 }
 
 impl Committer {
-    pub(super) fn new(shared: Arc<Shared>, broken_pause: Option<Duration>) -> Self {
-        let broken_pause = broken_pause.unwrap_or(BROKEN_PAUSE);
-        Self { shared, writer: None, buffer: Vec::new(), broken_until: None, broken_pause, in_memory: VecDeque::new() }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, writer: None, buffer: Vec::new(), broken_until: None, full_until: None, in_memory: VecDeque::new() }
     }
 
     /// Writes everything that is queued, until the queue is closed and empty.
@@ -158,15 +155,24 @@ impl Committer {
         if self.broken_until.is_some_and(|until| Instant::now() < until) {
             return Err(Failure::Broken(lock(&self.shared.status).reason.clone()));
         }
+        if self.full_until.is_some_and(|until| Instant::now() < until) {
+            return Err(Failure::Full);
+        }
+        if self.shared.counts.volume_gone.swap(false, Ordering::AcqRel) {
+            self.writer = None;
+        }
         let mut reason = String::new();
         for _ in 0..ATTEMPTS_MAX {
             match self.try_write(records) {
                 Ok(written) => {
-                    self.broken_until = None;
+                    (self.broken_until, self.full_until) = (None, None);
                     self.shared.set_health(Health::Writable, "");
                     return Ok(written);
                 }
                 Err(NoRoom::Full) => {
+                    // Part of the group may be in the volume: nothing is ever written over it.
+                    self.abandon();
+                    self.full_until = Some(Instant::now() + self.shared.tuning.full_pause);
                     self.shared.set_health(Health::Full, "the quota or the disk is used up");
                     return Err(Failure::Full);
                 }
@@ -178,7 +184,7 @@ impl Committer {
                 }
             }
         }
-        self.broken_until = Some(Instant::now() + self.broken_pause);
+        self.broken_until = Some(Instant::now() + self.shared.tuning.broken_pause);
         self.shared.set_health(Health::Broken, &reason);
         Err(Failure::Broken(reason))
     }
@@ -196,7 +202,7 @@ impl Committer {
         let written = encode(&self.shared, writer, records, &mut self.buffer);
         writer.file.write_at(&self.buffer, writer.offset).map_err(NoRoom::of)?;
         #[cfg(test)]
-        if self.shared.sabotage == super::sabotage::Sabotage::AckBeforeSync {
+        if self.shared.tuning.sabotage == super::sabotage::Sabotage::AckBeforeSync {
             let _ = writer.file.sync_data();
             writer.offset = written.end;
             writer.groups += 1;
@@ -220,14 +226,14 @@ impl Committer {
     /// Lets everybody see a group that is on disk.
     fn publish(&mut self, records: Vec<Record>, written: &Written) {
         let Some(writer) = &self.writer else { return };
-        let shelves: Vec<_> = records.iter().map(|record| self.shared.shelf(&record.source)).collect();
+        let stocks: Vec<_> = records.iter().map(|record| self.shared.stock(&record.source)).collect();
         {
             // The sums and the end of the log change together: a cursor saves both, and recovery counts on from there.
             let mut log = lock(&self.shared.log);
-            for (record, shelf) in records.iter().zip(&shelves) {
-                let count = log.planned.len().max(shelf.ordinal + 1);
+            for (record, stock) in records.iter().zip(&stocks) {
+                let count = log.planned.len().max(stock.ordinal + 1);
                 log.planned.resize(count, PerDestination::default());
-                let planned = &mut log.planned[shelf.ordinal];
+                let planned = &mut log.planned[stock.ordinal];
                 planned.segment += u64::from(record.planned.segment);
                 planned.rudderstack += u64::from(record.planned.rudderstack);
             }
@@ -241,21 +247,21 @@ impl Committer {
                 volume.limit = written.end;
             }
         }
-        let mut rung: Vec<(Arc<Shelf>, Destination)> = Vec::new();
-        for ((record, shelf), position) in records.into_iter().zip(shelves).zip(&written.positions) {
+        let mut rung: Vec<(Arc<Stock>, Destination)> = Vec::new();
+        for ((record, stock), position) in records.into_iter().zip(stocks).zip(&written.positions) {
             let Record { planned, received_at, payload, .. } = record;
             self.shared.memory_bytes.fetch_add(payload.len() + KEPT_OVERHEAD_BYTES, Ordering::Relaxed);
-            let number = lock(&shelf.tail).push(Kept { position: *position, planned, received_at, payload });
+            let number = lock(&stock.tail).push(Kept { position: *position, planned, received_at, payload });
             for destination in Destination::ALL {
-                if *planned.of(destination) > 0 && !rung.iter().any(|(other, to)| *to == destination && Arc::ptr_eq(other, &shelf)) {
-                    rung.push((Arc::clone(&shelf), destination));
+                if *planned.of(destination) > 0 && !rung.iter().any(|(other, to)| *to == destination && Arc::ptr_eq(other, &stock)) {
+                    rung.push((Arc::clone(&stock), destination));
                 }
             }
-            self.in_memory.push_back((shelf, number));
+            self.in_memory.push_back((stock, number));
         }
         self.evict();
-        for (shelf, destination) in rung {
-            shelf.lanes.of(destination).bell.notify_one();
+        for (stock, destination) in rung {
+            stock.lanes.of(destination).bell.notify_one();
         }
     }
 
@@ -263,14 +269,14 @@ impl Committer {
     /// place in the list.
     fn evict(&mut self) {
         let memory_max = usize::try_from(self.shared.settings.memory_max.0).unwrap_or(usize::MAX);
-        let listed = |listed: usize| listed * size_of::<(Arc<Shelf>, u64)>();
-        while let Some((shelf, number)) = self.in_memory.front() {
+        let listed = |listed: usize| listed * size_of::<(Arc<Stock>, u64)>();
+        while let Some((stock, number)) = self.in_memory.front() {
             let held = self.shared.memory_bytes.load(Ordering::Relaxed) + listed(self.in_memory.len());
-            let mut tail = lock(&shelf.tail);
+            let mut tail = lock(&stock.tail);
             if held <= memory_max && tail.holds(*number) {
                 break;
             }
-            let (records, bytes) = tail.evict(shelf, *number);
+            let (records, bytes) = tail.evict(stock, *number);
             drop(tail);
             forget_memory(&self.shared, records, bytes);
             self.in_memory.pop_front();
@@ -330,12 +336,12 @@ fn encode(shared: &Shared, writer: &Writer, records: &[Record], buffer: &mut Vec
 
 /// The checkpoint for a volume that begins now, and the sums in it by ordinal.
 fn checkpoint(shared: &Shared) -> (Checkpoint, Arc<[PerDestination<u64>]>) {
-    let shelves = shared.all_shelves();
+    let stocks = shared.all_stocks();
     let log = lock(&shared.log);
     let planned: Arc<[_]> = log.planned.clone().into();
-    let sums = shelves
+    let sums = stocks
         .iter()
-        .map(|shelf| (shelf.source.clone(), log.planned_of(shelf.ordinal)))
+        .map(|stock| (stock.source.clone(), log.planned_of(stock.ordinal)))
         .filter(|(_, sum)| *sum != PerDestination::default());
     (Checkpoint { since: log.end(), planned: sums.collect() }, planned)
 }
@@ -346,7 +352,7 @@ fn sync(shared: &Shared, file: &dyn DiskFile) -> io::Result<()> {
     let result = file.sync_data();
     #[cfg(test)]
     let result = match result {
-        Err(_) if shared.sabotage == super::sabotage::Sabotage::SyncRetried => file.sync_data(),
+        Err(_) if shared.tuning.sabotage == super::sabotage::Sabotage::SyncRetried => file.sync_data(),
         other => other,
     };
     if let Some(observer) = shared.sync_observer.get() {

@@ -6,7 +6,7 @@ use super::{
     bytes::{Fields, destination_code, push_source},
     lane_state::{LaneCursor, Totals},
     shared::Shared,
-    shelf::{Shelf, lock},
+    stock::{Stock, lock},
     words::{LaneId, Position},
 };
 use crate::model::{Destination, Revision, WallTime};
@@ -31,28 +31,28 @@ pub(super) struct SavedLane {
 }
 
 /// What becomes true when a snapshot is durable: for each lane, how many events it had completed.
-pub(super) type Saved = Vec<(Arc<Shelf>, Destination, u64)>;
+pub(super) type Saved = Vec<(Arc<Stock>, Destination, u64)>;
 
 /// Takes the state of all lanes.
 pub(super) fn snapshot(shared: &Shared) -> (Snapshot, Saved) {
-    let shelves = shared.all_shelves();
+    let stocks = shared.all_stocks();
     // The log first: what a lane completes after this is behind `end` or within `planned`, never counted twice.
     let (end, planned) = {
         let log = lock(&shared.log);
         (log.end(), log.planned.clone())
     };
-    let mut lanes = Vec::with_capacity(shelves.len() * 2);
-    let mut saved = Vec::with_capacity(shelves.len() * 2);
-    for shelf in shelves {
+    let mut lanes = Vec::with_capacity(stocks.len() * 2);
+    let mut saved = Vec::with_capacity(stocks.len() * 2);
+    for stock in stocks {
         for destination in Destination::ALL {
-            let planned = planned.get(shelf.ordinal).map_or(0, |sums| *sums.of(destination));
-            let mut state = lock(&shelf.lanes.of(destination).state);
+            let planned = planned.get(stock.ordinal).map_or(0, |sums| *sums.of(destination));
+            let mut state = lock(&stock.lanes.of(destination).state);
             state.settle(end, planned);
             let cursor = state.cursor();
-            saved.push((Arc::clone(&shelf), destination, state.completed_events));
+            saved.push((Arc::clone(&stock), destination, state.completed_events));
             drop(state);
             if planned > 0 || cursor.totals.sum() > 0 || cursor.held_until.is_some() {
-                let id = LaneId { source: shelf.source.clone(), destination };
+                let id = LaneId { source: stock.source.clone(), destination };
                 lanes.push(SavedLane { id, planned, cursor });
             }
         }

@@ -11,13 +11,16 @@ use crate::model::{PerDestination, Revision, SourceId, WallTime};
 /// The format that this segue writes, and the newest that it reads.
 pub(super) const VERSION: u32 = 1;
 /// The size of a file's header.
-pub(super) const FILE_HEADER_BYTES: u64 = 64;
+pub(super) const FILE_HEADER_BYTES: u64 = HEADER_LENGTH as u64;
+/// The same, as lengths are counted in memory.
+pub(super) const HEADER_LENGTH: usize = 64;
 /// The size of a frame's fixed part.
 pub(super) const FRAME_HEADER_BYTES: usize = 48;
 /// The largest frame header: the fixed part and the longest source id.
 pub(super) const FRAME_HEADER_BYTES_MAX: usize = FRAME_HEADER_BYTES + 64;
 /// Frames begin at multiples of this.
-pub(super) const ALIGNMENT: u64 = 8;
+pub(super) const ALIGNMENT: u64 = ALIGNMENT_BYTES as u64;
+const ALIGNMENT_BYTES: usize = 8;
 
 const FRAME_MAGIC: [u8; 4] = *b"sgR1";
 const LAST_OF_GROUP: u8 = 1;
@@ -70,8 +73,8 @@ pub(super) enum HeaderRead {
 }
 
 impl FileHeader {
-    pub(super) fn encode(&self, kind: FileKind) -> [u8; FILE_HEADER_BYTES as usize] {
-        let mut out = [0; FILE_HEADER_BYTES as usize];
+    pub(super) fn encode(&self, kind: FileKind) -> [u8; HEADER_LENGTH] {
+        let mut out = [0; HEADER_LENGTH];
         out[..8].copy_from_slice(&kind.magic());
         out[8..12].copy_from_slice(&VERSION.to_le_bytes());
         out[16..32].copy_from_slice(&self.epoch.0.to_le_bytes());
@@ -168,8 +171,7 @@ impl Seal {
         let crc = self.sum(offset, &out[start + 8..]);
         out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
         out.extend_from_slice(body);
-        let padded = start + aligned((out.len() - start) as u64) as usize;
-        out.resize(padded, 0);
+        out.resize(start + (out.len() - start).next_multiple_of(ALIGNMENT_BYTES), 0);
     }
 
     /// The frame header at the front of `bytes`, which stand at `offset` of the file; None when there is no valid one.
@@ -318,5 +320,63 @@ impl Checkpoint {
             planned.push((fields.source()?, PerDestination { segment: fields.u64()?, rudderstack: fields.u64()? }));
         }
         Some(Self { since, planned })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seal() -> Seal {
+        Seal::new(FileKind::Volume, Epoch(7), 3)
+    }
+
+    fn event(body: &[u8]) -> FrameHeader {
+        FrameHeader {
+            kind: Kind::Event,
+            place: InGroup::Last,
+            group: 9,
+            revision: Revision(41),
+            planned: PerDestination { segment: 1, rudderstack: 2 },
+            received_at: WallTime::from_millis(-5),
+            source: SourceId::parse("web-checkout").ok(),
+            body_bytes: u32::try_from(body.len()).unwrap(),
+            body_crc: 0,
+        }
+    }
+
+    #[test]
+    fn a_frame_is_valid_at_its_place_in_its_volume_of_its_journal_only() {
+        let mut bytes = Vec::new();
+        seal().push_frame(&mut bytes, 128, &event(b"body"), b"body");
+        let read = seal().read_header(128, &bytes).unwrap();
+        assert_eq!((FrameHeader { body_crc: 0, ..read.clone() }, read.frame_bytes()), (event(b"body"), bytes.len() as u64));
+        assert!(seal().body_is_whole(128, &read, b"body") && !seal().body_is_whole(128, &read, b"bodY"));
+        assert_eq!(seal().read_header(136, &bytes), None);
+        assert_eq!(Seal::new(FileKind::Volume, Epoch(7), 4).read_header(128, &bytes), None);
+        assert_eq!(Seal::new(FileKind::Volume, Epoch(8), 3).read_header(128, &bytes), None);
+        assert_eq!(Seal::new(FileKind::Quarantine, Epoch(7), 3).read_header(128, &bytes), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let framed = [&FRAME_MAGIC[..], &bytes].concat();
+            prop_assert_eq!(seal().read_header(64, &framed), None);
+            prop_assert_eq!(find_frame(&seal(), 64, &framed, 0), None);
+            Checkpoint::decode(&bytes);
+            prop_assert_eq!(FileHeader::decode(FileKind::Volume, &bytes), HeaderRead::Invalid);
+        }
+
+        #[test]
+        fn a_frame_is_found_behind_anything(before in proptest::collection::vec(any::<u8>(), 0..200), body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut bytes = before;
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+            let at = bytes.len();
+            seal().push_frame(&mut bytes, 64 + at as u64, &event(&body), &body);
+            prop_assert_eq!(find_frame(&seal(), 64, &bytes, 0), Some(at));
+        }
     }
 }

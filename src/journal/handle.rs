@@ -17,8 +17,8 @@ use super::{
     quarantine::Quarantine,
     recovery::{Recovered, recover},
     saver::Saver,
-    shared::{Pending, QUEUE_KIB_MAX, Shared, SyncObserver},
-    shelf::lock,
+    shared::{Pending, QUEUE_KIB_MAX, Shared, SyncObserver, Tuning},
+    stock::lock,
 };
 use crate::model::{Destination, Revision, WallTime};
 
@@ -56,18 +56,12 @@ impl Journal {
     /// # Errors
     /// When the format is newer than this segue, the settings contradict each other, or the disk refuses.
     pub fn open(disk: Arc<dyn Disk>, settings: &Settings) -> Result<Opened, OpenError> {
-        let recovered = recover(
-            disk,
-            settings,
-            #[cfg(test)]
-            super::sabotage::Sabotage::None,
-        )?;
-        let Recovered { shared, cursor, report } = recovered;
+        let Recovered { shared, cursor, report } = recover(disk, settings, Tuning::default())?;
         let mut saver = Saver::new(Arc::clone(&shared), cursor);
         if let Err(error) = saver.step() {
             tracing::error!(%error, "cursors cannot be saved yet");
         }
-        let committer = Committer::new(Arc::clone(&shared), None);
+        let committer = Committer::new(Arc::clone(&shared));
         let keeping = Arc::clone(&shared);
         let commit = spawn("journal-commit", move || committer.run())?;
         let others = vec![spawn("journal-cursor", move || saver.run())?, spawn("journal-keeper", move || keeper::run(&keeping))?];
@@ -119,8 +113,8 @@ impl Journal {
     #[must_use]
     pub fn lane(&self, id: &LaneId) -> Lane {
         let shared = Arc::clone(&self.inner.shared);
-        let shelf = shared.shelf(&id.source);
-        Lane::attach(shared, shelf, id.destination)
+        let stock = shared.stock(&id.source);
+        Lane::attach(shared, stock, id.destination)
     }
 
     /// Every lane that ever had an event planned, with what became of them. Lanes of sources that are no longer configured
@@ -173,12 +167,12 @@ impl Inner {
         let mut threads = lock(&self.threads);
         self.shared.queue.close();
         if let Some(commit) = threads.commit.take() {
-            report_panic(commit.join());
+            join(commit);
         }
         self.shared.saver.close();
         self.shared.keeper.close();
         for thread in threads.others.drain(..) {
-            report_panic(thread.join());
+            join(thread);
         }
     }
 }
@@ -192,8 +186,8 @@ impl Drop for Inner {
     }
 }
 
-fn report_panic(joined: std::thread::Result<()>) {
-    if joined.is_err() {
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
         tracing::error!("a thread of the journal panicked");
     }
 }
@@ -205,18 +199,18 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 
 /// The ledger of all lanes.
 pub(super) fn ledger(shared: &Shared) -> Vec<(LaneId, Ledger)> {
-    let shelves = shared.all_shelves();
+    let stocks = shared.all_stocks();
     // The ends first: what is planned afterwards is pending.
-    let mut ended = Vec::with_capacity(shelves.len() * 2);
-    for shelf in &shelves {
+    let mut ended = Vec::with_capacity(stocks.len() * 2);
+    for stock in &stocks {
         for destination in Destination::ALL {
-            ended.push((shelf, destination, lock(&shelf.lanes.of(destination).state).totals));
+            ended.push((stock, destination, lock(&stock.lanes.of(destination).state).totals));
         }
     }
     let log = lock(&shared.log);
-    let rows = ended.into_iter().filter_map(|(shelf, destination, totals)| {
-        let planned = *log.planned_of(shelf.ordinal).of(destination);
-        let id = LaneId { source: shelf.source.clone(), destination };
+    let rows = ended.into_iter().filter_map(|(stock, destination, totals)| {
+        let planned = *log.planned_of(stock.ordinal).of(destination);
+        let id = LaneId { source: stock.source.clone(), destination };
         (planned > 0).then(|| (id, totals.ledger(planned)))
     });
     rows.collect()
@@ -229,7 +223,7 @@ fn usage(shared: &Shared) -> Usage {
     let newest = log.end().volume;
     let pinned = log.volumes.iter().filter(|(id, volume)| volume.passed_at.is_none() && **id != newest);
     Usage {
-        bytes: log.bytes(),
+        bytes: log.volume_bytes() + log.other_bytes,
         capacity: shared.settings.size_max.0,
         pinned_bytes: pinned.map(|(_, volume)| volume.size).sum(),
         volumes: log.volumes.len() as u64,
@@ -243,11 +237,11 @@ fn oldest_pending(shared: &Shared) -> Option<WallTime> {
     let pending = ledger(shared).into_iter().filter(|(_, ledger)| ledger.pending > 0);
     pending
         .filter_map(|(id, _)| {
-            let shelf = shared.shelf(&id.source);
-            let state = lock(&shelf.lanes.of(id.destination).state);
+            let stock = shared.stock(&id.source);
+            let state = lock(&stock.lanes.of(id.destination).state);
             let (handed_out, reader) = (state.oldest_handed_out(), state.reader);
             drop(state);
-            handed_out.or_else(|| lock(&shelf.tail).oldest_after(id.destination, reader)).or_else(|| {
+            handed_out.or_else(|| lock(&stock.tail).oldest_after(id.destination, reader)).or_else(|| {
                 let log = lock(&shared.log);
                 log.volumes.range(reader.volume..).next().map(|(_, volume)| volume.opened_at)
             })

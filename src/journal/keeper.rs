@@ -9,7 +9,7 @@ use std::{io, time::Duration};
 use super::{
     names,
     shared::{Log, Shared, Spare, Woken},
-    shelf::lock,
+    stock::lock,
 };
 
 /// How often passed volumes are looked at when nothing happens.
@@ -42,6 +42,9 @@ impl NoRoom {
 pub(super) fn run(shared: &Shared) {
     loop {
         step(shared);
+        check_in_place(shared);
+        // Records that are for no lane complete by themselves, but nobody says so.
+        shared.saver.ring();
         if shared.keeper.wait(Some(LOOK_INTERVAL), Duration::ZERO) == Woken::Closing {
             return;
         }
@@ -54,17 +57,32 @@ pub(super) fn step(shared: &Shared) {
         let _one_at_a_time = lock(&shared.preparing);
         mark_passed(shared);
         // One passed volume of full size may stay: it is the next spare.
-        while let Some(id) = lock(&shared.log).expired(shared) {
-            if lock(&shared.log).spare.is_none() && recycle(shared, id).is_ok() {
-                continue;
-            }
-            if give_back(shared, id).is_err() {
+        loop {
+            let (expired, has_spare) = {
+                let log = lock(&shared.log);
+                (log.expired(shared), log.spare.is_some())
+            };
+            let Some(id) = expired else { break };
+            let is_reused = !has_spare && recycle(shared, id).is_ok();
+            if !is_reused && give_back(shared, id).is_err() {
                 break;
             }
         }
     }
     if !shared.queue.is_closed() && prepare(shared).is_ok() && lock(&shared.status).health == super::Health::Full {
         shared.set_health(super::Health::Writable, "");
+    }
+}
+
+/// Finds out whether the newest volume still has its name: a directory that was removed under us takes writes, and keeps
+/// nothing.
+fn check_in_place(shared: &Shared) {
+    let newest = lock(&shared.log).end().volume;
+    let opened = if newest > 0 { shared.disk.open(&names::volume(newest)).err() } else { None };
+    if opened.is_some_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        tracing::error!(volume = newest, "the newest volume is gone from the data directory");
+        lock(&shared.log).spare = None;
+        shared.counts.volume_gone.store(true, std::sync::atomic::Ordering::Release);
     }
 }
 
@@ -89,7 +107,7 @@ fn prepare(shared: &Shared) -> Result<(), NoRoom> {
     mark_passed(shared);
     let size = shared.settings.volume_size.0;
     loop {
-        let fits = lock(&shared.log).bytes() + size <= quota(shared);
+        let fits = lock(&shared.log).volume_bytes() + size <= quota(shared);
         if fits {
             match create(shared, size) {
                 Err(NoRoom::Full) => {}
@@ -184,7 +202,7 @@ fn next_id(shared: &Shared) -> u64 {
 fn mark_passed(shared: &Shared) {
     let now = std::time::Instant::now();
     #[cfg(test)]
-    if shared.sabotage == super::sabotage::Sabotage::FreeBeforeCursor {
+    if shared.tuning.sabotage == super::sabotage::Sabotage::FreeBeforeCursor {
         let (snapshot, _) = super::cursor::snapshot(shared);
         let low = snapshot.low();
         lock(&shared.log).free_before = low;

@@ -10,12 +10,12 @@ use std::{
 use tokio::task::JoinHandle;
 
 use super::{
-    Entry, Position, QuarantineError, Quarantined, Tally, UNSAVED_COMPLETIONS_MAX,
+    Entry, Position, QuarantineError, Quarantined, Tally,
     commit::forget_memory,
     lane_state::Handed,
     reader::{Item, read_on},
     shared::Shared,
-    shelf::{LaneCore, Shelf, Taken, lock},
+    stock::{LaneCore, Stock, Taken, lock},
     words::LaneId,
 };
 use crate::model::{Destination, WallTime};
@@ -27,7 +27,7 @@ const READ_FAILED_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Lane {
     shared: Arc<Shared>,
-    shelf: Arc<Shelf>,
+    stock: Arc<Stock>,
     destination: Destination,
     generation: u64,
     /// Read from disk and not looked at yet.
@@ -50,22 +50,22 @@ pub(super) enum Next {
 }
 
 impl Lane {
-    pub(super) fn attach(shared: Arc<Shared>, shelf: Arc<Shelf>, destination: Destination) -> Self {
-        lock(&shelf.tail).detach(destination);
-        let core = shelf.lanes.of(destination);
+    pub(super) fn attach(shared: Arc<Shared>, stock: Arc<Stock>, destination: Destination) -> Self {
+        lock(&stock.tail).detach(destination);
+        let core = stock.lanes.of(destination);
         let generation = lock(&core.state).attach();
         // The older consumer may sleep on the bell; it must not take what rings for this one.
         core.bell.notify_waiters();
-        Self { shared, shelf, destination, generation, found: VecDeque::new(), reading: None }
+        Self { shared, stock, destination, generation, found: VecDeque::new(), reading: None }
     }
 
     /// The next record of this lane, in journal order, from the restored cursor; waits when there is none, and when
-    /// [`UNSAVED_COMPLETIONS_MAX`] completions are not durable yet. May be dropped at any await without losing a record.
+    /// [`UNSAVED_COMPLETIONS_MAX`](super::UNSAVED_COMPLETIONS_MAX) completions are not durable yet. May be dropped at any await without losing a record.
     /// Waits for ever once the journal is closed.
     pub async fn next(&mut self) -> Entry {
         loop {
-            let shelf = Arc::clone(&self.shelf);
-            let rings = shelf.lanes.of(self.destination).bell.notified();
+            let stock = Arc::clone(&self.stock);
+            let rings = stock.lanes.of(self.destination).bell.notified();
             match self.step() {
                 Next::Entry(entry) => return entry,
                 Next::Wait => rings.await,
@@ -78,8 +78,8 @@ impl Lane {
     /// Reads on without holding up the runtime.
     async fn read(&mut self, from: Position) {
         let reading = self.reading.get_or_insert_with(|| {
-            let (shared, shelf, destination) = (Arc::clone(&self.shared), Arc::clone(&self.shelf), self.destination);
-            tokio::task::spawn_blocking(move || read_on(&shared, &shelf, destination, from))
+            let (shared, stock, destination) = (Arc::clone(&self.shared), Arc::clone(&self.stock), self.destination);
+            tokio::task::spawn_blocking(move || read_on(&shared, &stock, destination, from))
         });
         let read = reading.await;
         self.reading = None;
@@ -95,8 +95,8 @@ impl Lane {
 
     /// Moves on as far as memory goes.
     pub(super) fn step(&mut self) -> Next {
-        let core = self.shelf.lanes.of(self.destination);
-        if core.unsaved_events.load(Ordering::Acquire) >= UNSAVED_COMPLETIONS_MAX
+        let core = self.stock.lanes.of(self.destination);
+        if core.unsaved_events.load(Ordering::Acquire) >= self.shared.tuning.unsaved_events_max
             && !self.shared.counts.unsaved_allowed.load(Ordering::Acquire)
         {
             self.shared.saver.ring_urgently();
@@ -111,22 +111,22 @@ impl Lane {
     }
 
     fn take_from_memory(&self) -> Next {
-        let core = self.shelf.lanes.of(self.destination);
+        let core = self.stock.lanes.of(self.destination);
         loop {
             let mut state = lock(&core.state);
             if state.generation != self.generation {
                 return Next::Replaced;
             }
-            let mut tail = lock(&self.shelf.tail);
+            let mut tail = lock(&self.stock.tail);
             let kept = match tail.take(self.destination, state.reader) {
                 Taken::Record(kept) => kept,
                 Taken::Nothing => return Next::Wait,
                 Taken::Behind => return Next::Read(state.reader),
             };
-            let (records, bytes) = tail.drop_taken(&self.shelf);
+            let (records, bytes) = tail.drop_taken(&self.stock);
             drop(tail);
             let planned = *kept.planned.of(self.destination);
-            let after = self.shelf.after(kept.position, kept.payload.len());
+            let after = self.stock.after(kept.position, kept.payload.len());
             let handed = state.hand_out(kept.position, after, planned, kept.received_at);
             drop(state);
             if records > 0 {
@@ -139,7 +139,7 @@ impl Lane {
     }
 
     fn look_at(&self, item: Item) -> Option<Entry> {
-        let core = self.shelf.lanes.of(self.destination);
+        let core = self.stock.lanes.of(self.destination);
         let mut state = lock(&core.state);
         if state.generation != self.generation {
             return None;
@@ -168,7 +168,7 @@ impl Lane {
     /// Puts in what was read from disk.
     #[cfg(test)]
     pub(super) fn read_now(&mut self, from: Position) {
-        let items = read_on(&self.shared, &self.shelf, self.destination, from).unwrap_or_default();
+        let items = read_on(&self.shared, &self.stock, self.destination, from).unwrap_or_default();
         self.found.extend(items);
     }
 
@@ -181,7 +181,7 @@ impl Lane {
         // Under the lock, so that a save that sees these completions also sees this count.
         let unsaved = core.unsaved_events.fetch_add(events, Ordering::AcqRel) + events;
         drop(state);
-        if unsaved >= UNSAVED_COMPLETIONS_MAX / 2 {
+        if unsaved >= self.shared.tuning.unsaved_events_max / 2 {
             self.shared.saver.ring_urgently();
         } else if events > 0 {
             self.shared.saver.ring();
@@ -219,10 +219,10 @@ impl Lane {
     /// Whose lane it is.
     #[must_use]
     pub fn id(&self) -> LaneId {
-        LaneId { source: self.shelf.source.clone(), destination: self.destination }
+        LaneId { source: self.stock.source.clone(), destination: self.destination }
     }
 
     fn core(&self) -> &LaneCore {
-        self.shelf.lanes.of(self.destination)
+        self.stock.lanes.of(self.destination)
     }
 }

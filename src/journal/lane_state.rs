@@ -148,6 +148,15 @@ impl LaneState {
         lost
     }
 
+    /// Notes that the log has nothing behind the reader, though events are pending: those are lost. Returns how many.
+    pub(super) fn lose_rest(&mut self, planned: u64) -> u64 {
+        let lost = planned.saturating_sub(self.totals.sum());
+        self.totals.quarantined += lost;
+        self.reader_planned = planned;
+        self.done_before.clear();
+        lost
+    }
+
     /// Notes that there is nothing of this lane between its reader and `until`.
     pub(super) fn pass(&mut self, until: Position) {
         self.reader = self.reader.max(until);
@@ -253,6 +262,9 @@ fn fitted(mut tally: Tally, planned: u64) -> Tally {
 mod tests {
     use super::*;
 
+    const OUT: Handed = Handed::Out;
+    const SKIPPED: Handed = Handed::Skipped;
+
     fn at(offset: u64) -> Position {
         Position { volume: 1, offset }
     }
@@ -283,8 +295,7 @@ mod tests {
         again.attach();
         let handed: Vec<_> =
             [8, 16, 24, 32, 40, 48].map(|o| again.hand_out(at(o), at(o + 8), 2, WallTime::from_millis(5))).into_iter().collect();
-        use Handed::{Out, Skipped};
-        assert_eq!(handed, [Out, Skipped, Skipped, Out, Skipped, Out]);
+        assert_eq!(handed, [OUT, SKIPPED, SKIPPED, OUT, SKIPPED, OUT]);
         assert_eq!(again.totals.delivered, 6);
     }
 

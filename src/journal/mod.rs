@@ -1,15 +1,100 @@
-//! The durable log (under construction; the API stands).
+//! The durable log: what was acknowledged stays until every lane that it was planned for is done with it.
+//!
+//! Owns the data directory. Never looks into payloads, never decides where an event goes, never reads a clock for what it
+//! keeps, and never drops a record that is not complete: when there is no room it refuses new ones.
+//!
+//! # Promises
+//!
+//! - [`Journal::append`] returns `Ok` only when the record's bytes and its file's name are on disk.
+//! - Each lane gets every record planned for it, in the order of the log, until [`Lane::complete`]; after a crash it gets again at
+//!   most what was in flight and [`UNSAVED_COMPLETIONS_MAX`] completed events. Should cursors not be savable at all
+//!   (three saves failed in a row), lanes go on rather than stand still, and that bound does not hold.
+//! - Revisions in the log never go backwards.
+//! - `planned = delivered + pending + quarantined + deduplicated + suppressed + expired + purged` for each lane, always. Events that
+//!   the disk damaged count as quarantined.
+//! - A failed write or sync is never followed by another one to the same file: the group is written again, from memory, to a
+//!   new volume, or nobody is told that it was kept.
+//! - A volume is removed only after a durable cursor says that all lanes have passed it; lanes without a consumer hold theirs.
+//!
+//! # Files
+//!
+//! | name | what |
+//! |---|---|
+//! | `lock` | empty; locked by the process that has the directory |
+//! | `journal.id` | a header: the journal's epoch |
+//! | `volume-<16 hex>.log` | the log, in ascending numbers; the last may be a volume in waiting |
+//! | `cursor-<16 hex>.dat` | where the lanes stand, what was planned, how it ended |
+//! | `quarantine-<16 hex>.log` | events that were refused for good |
+//! | `*.tmp` | one of these, not finished; removed at start |
+//!
+//! Other names are reported and left alone.
+//!
+//! # Bytes (format 1; numbers little-endian)
+//!
+//! Every file begins with a header. Magic, version and checksum stay at their places in all formats to come, so that a newer
+//! file is refused by name, and a flipped bit is not taken for one.
+//!
+//! | at | bytes | header |
+//! |---|---|---|
+//! | 0 | 8 | `SEGUE-ID`, `SEGUEVOL`, `SEGUECUR` or `SEGUEQUA` |
+//! | 8 | 4 | format version |
+//! | 16 | 16 | epoch: random, one for the life of the directory |
+//! | 32 | 8 | the number in the file's name |
+//! | 40 | 8 | cursor files: bytes of one slot |
+//! | 60 | 4 | CRC-32 of the 60 bytes before |
+//!
+//! Volumes and quarantine files go on with frames, each at a multiple of 8, zeros between. Both checksums of a frame begin with the file's
+//! magic, the epoch, the file's number and the frame's place: what an older volume left in a reused one never validates.
+//!
+//! | at | bytes | frame |
+//! |---|---|---|
+//! | 0 | 4 | `sgR1` |
+//! | 4 | 4 | CRC-32 of the bytes from 8 to the end of the source |
+//! | 8 | 4 | length of the body |
+//! | 12 | 4 | CRC-32 of the body |
+//! | 16 | 4 | commit group: 1, 2, 3... in each volume |
+//! | 20 | 1 | 1 event, 2 checkpoint, 3 quarantined |
+//! | 21 | 1 | bit 0: the last of its group |
+//! | 22 | 1 | length of the source's id |
+//! | 24 | 8 | revision |
+//! | 32 | 4 + 4 | events planned for Segment, for RudderStack |
+//! | 40 | 8 | arrival, milliseconds since 1970 |
+//! | 48 | | the source's id, then the body |
+//!
+//! The first frame of a volume is its checkpoint: where the log ended before (volume, offset; 8 + 8), a count (4), and for each source
+//! its id (length in 1 byte) with the events planned before this volume (8 + 8). What lies between that end and this volume is
+//! void: a torn group, or a volume whose sync failed and whose group stands here.
+//!
+//! A cursor file has two slots at 512, written in turn: CRC-32 of what follows (4), length (4), number of the save (8), the state.
+//! A save never needs space. The slot with the highest number that validates counts, over all files.
+//!
+//! # What is assumed of the disk
+//!
+//! A successful fdatasync keeps the bytes and the length of the file, a successful fsync of the directory its names. Without them any subset of
+//! 512-byte sectors and of names may survive a power cut. A sync that failed may have kept anything, and a later success says
+//! nothing. The disk may return wrong bytes at any time: checksums tell. `model_tests` runs the journal over such a disk.
+//!
+//! # Threads
+//!
+//! `journal-commit` writes groups ([`Journal::append`] waits for it), `journal-cursor` saves cursors, `journal-keeper` prepares the
+//! next volume and gives passed ones back. Lanes that keep up are served from memory; others read with `spawn_blocking`.
 
 mod bytes;
 mod commit;
 mod cursor;
 mod disk;
 mod error;
+#[cfg(test)]
+mod fault_tests;
 mod format;
 mod handle;
 mod keeper;
 mod lane;
 mod lane_state;
+#[cfg(test)]
+mod model_disk;
+#[cfg(test)]
+mod model_tests;
 mod names;
 mod quarantine;
 mod reader;
@@ -21,7 +106,7 @@ mod saver;
 mod scan;
 mod settings;
 mod shared;
-mod shelf;
+mod stock;
 mod words;
 
 pub use disk::{Disk, DiskFile};

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::{
     DiskFile, QuarantineError, Quarantined,
     bytes::{Fields, destination_code, push_text},
-    format::{Epoch, FILE_HEADER_BYTES, FileHeader, FileKind, FrameHeader, HeaderRead, InGroup, Kind, Seal},
+    format::{Epoch, FILE_HEADER_BYTES, FileHeader, FileKind, FrameHeader, HEADER_LENGTH, HeaderRead, InGroup, Kind, Seal},
     names,
     scan::{Body, Piece, Scanner, Wants},
     shared::Shared,
-    shelf::lock,
+    stock::lock,
     words::{LaneId, Position},
 };
 use crate::model::{PerDestination, Revision, WallTime};
@@ -148,7 +148,7 @@ impl OpenFile {
 
 /// Calls `with` for each whole event in a file.
 fn each(file: &dyn DiskFile, epoch: Epoch, id: u64, mut with: impl FnMut(LaneId, Quarantined, u64)) {
-    let mut header = [0; FILE_HEADER_BYTES as usize];
+    let mut header = [0; HEADER_LENGTH];
     let whole = file.read_at(&mut header, 0).is_ok_and(|count| count == header.len());
     // A damaged header says nothing that the name does not say; one of another journal does.
     if let (true, HeaderRead::Valid(header)) = (whole, FileHeader::decode(FileKind::Quarantine, &header))

@@ -9,7 +9,7 @@ use super::{
     names,
     scan::{Body, CHUNK_BYTES, Piece, Scanner, Wants},
     shared::Shared,
-    shelf::{Shelf, lock},
+    stock::{Stock, lock},
     words::Position,
 };
 use crate::model::{Destination, WallTime};
@@ -37,16 +37,16 @@ struct Place {
 ///
 /// # Errors
 /// When a volume cannot be opened just now; trying again may help.
-pub(super) fn read_on(shared: &Shared, shelf: &Shelf, destination: Destination, from: Position) -> io::Result<Vec<Item>> {
+pub(super) fn read_on(shared: &Shared, stock: &Stock, destination: Destination, from: Position) -> io::Result<Vec<Item>> {
     let mut items = Vec::new();
-    let Some(place) = find_place(shared, shelf, destination, from, &mut items) else { return Ok(items) };
+    let Some(place) = find_place(shared, stock, destination, from, &mut items) else { return Ok(items) };
     let id = place.start.volume;
     let file = match shared.disk.open(&names::volume(id)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             tracing::error!(volume = id, "a volume is gone; what was in it is lost");
             note_damage(shared, place.start);
-            items.push(Item::Passed { until: Position { volume: id, offset: place.limit } });
+            pass(shared, stock, destination, Position { volume: id, offset: place.limit }, &mut items);
             return Ok(items);
         }
         Err(error) => return Err(error),
@@ -57,7 +57,7 @@ pub(super) fn read_on(shared: &Shared, shelf: &Shelf, destination: Destination, 
     let at = |offset| Position { volume: id, offset };
     while scanner.offset < stop {
         let wants = |header: &super::format::FrameHeader| {
-            let ours = header.kind == Kind::Event && header.source.as_ref() == Some(&shelf.source) && *header.planned.of(destination) > 0;
+            let ours = header.kind == Kind::Event && header.source.as_ref() == Some(&stock.source) && *header.planned.of(destination) > 0;
             if ours { Wants::Body } else { Wants::HeaderOnly }
         };
         match scanner.next(wants) {
@@ -80,15 +80,26 @@ pub(super) fn read_on(shared: &Shared, shelf: &Shelf, destination: Destination, 
             Some(Piece::Unreadable { offset, .. }) => note_damage(shared, at(offset)),
         }
     }
-    items.push(Item::Passed { until: at(scanner.offset.min(place.limit)) });
+    pass(shared, stock, destination, at(scanner.offset.min(place.limit)), &mut items);
     Ok(items)
 }
 
+/// Notes that nothing else of the lane is before `until`. Where the log ended at start-up memory takes over: what the lane has not
+/// seen by then is lost.
+fn pass(shared: &Shared, stock: &Stock, destination: Destination, until: Position, items: &mut Vec<Item>) {
+    items.push(Item::Passed { until });
+    let log = lock(&shared.log);
+    if until == log.recovered_end {
+        let planned = log.recovered_planned.get(stock.ordinal).map_or(0, |sums| *sums.of(destination));
+        items.push(Item::Volume { start: until, planned });
+    }
+}
+
 /// Where to read; volumes without a record of the lane are passed unread. None: there is nothing behind `from`.
-fn find_place(shared: &Shared, shelf: &Shelf, destination: Destination, mut from: Position, items: &mut Vec<Item>) -> Option<Place> {
+fn find_place(shared: &Shared, stock: &Stock, destination: Destination, mut from: Position, items: &mut Vec<Item>) -> Option<Place> {
     let log = lock(&shared.log);
     let planned_before = |planned: &Option<Arc<[crate::model::PerDestination<u64>]>>| {
-        planned.as_ref().map(|sums| sums.get(shelf.ordinal).map_or(0, |sums| *sums.of(destination)))
+        planned.as_ref().map(|sums| sums.get(stock.ordinal).map_or(0, |sums| *sums.of(destination)))
     };
     loop {
         if let Some(volume) = log.volumes.get(&from.volume).filter(|volume| from.offset < volume.limit) {

@@ -1,22 +1,22 @@
 //! The real disk.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    fs::{DirBuilder, File, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    os::unix::fs::{DirBuilderExt, FileExt},
+    path::Path,
     sync::Arc,
 };
 
-use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
+use rustix::fs::{Advice, AtFlags, Dir, FallocateFlags, Mode, OFlags, fadvise, fallocate, openat, renameat, unlinkat};
 
 use super::{Disk, DiskFile, OpenError, names};
 
 /// A directory of the file system, locked for this process.
 #[derive(Debug)]
 pub struct RealDisk {
-    dir: PathBuf,
-    /// Kept open: its sync makes names durable.
+    /// Every name is looked up in here, so that what is synced is the directory that was written to, whatever its path leads
+    /// to by now.
     handle: File,
     /// Holds the lock as long as it is open; the system lets it go with the process, however that ends.
     _lock: File,
@@ -40,42 +40,47 @@ impl RealDisk {
             }
         }
         let handle = File::open(dir).map_err(|error| failed("open", error))?;
-        let lock = options().create(true).truncate(false).open(dir.join(names::LOCK)).map_err(|error| failed("lock", error))?;
+        let lock = open_in(&handle, names::LOCK, OFlags::CREATE).map_err(|error| failed("lock", error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Arc::new(Self { dir: dir.to_owned(), handle, _lock: lock })),
+            Ok(()) => Ok(Arc::new(Self { handle, _lock: lock })),
             Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir: dir.display().to_string() }),
             Err(TryLockError::Error(error)) => Err(failed("lock", error)),
         }
     }
 }
 
-/// Read and write, for nobody else.
-fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    options
+/// Opens for reading and writing; what it makes is for nobody else.
+fn open_in(dir: &File, name: &str, how: OFlags) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | how;
+    Ok(File::from(openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?))
 }
 
 impl Disk for RealDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        let entries = std::fs::read_dir(&self.dir)?;
-        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.handle)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(options().create_new(true).open(self.dir.join(name))?)))
+        Ok(Arc::new(RealFile(open_in(&self.handle, name, OFlags::CREATE | OFlags::EXCL)?)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(options().open(self.dir.join(name))?)))
+        Ok(Arc::new(RealFile(open_in(&self.handle, name, OFlags::empty())?)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        std::fs::rename(self.dir.join(from), self.dir.join(to))
+        Ok(renameat(&self.handle, from, &self.handle, to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.dir.join(name))
+        Ok(unlinkat(&self.handle, name, AtFlags::empty())?)
     }
 
     fn sync_dir(&self) -> io::Result<()> {

@@ -14,14 +14,14 @@ use std::{
 
 use super::{
     Disk, OpenError, Settings,
-    format::{Checkpoint, Epoch, FILE_HEADER_BYTES, FileHeader, FileKind, HeaderRead, InGroup, Kind, Seal, VERSION},
+    format::{Checkpoint, Epoch, FILE_HEADER_BYTES, FileHeader, FileKind, HEADER_LENGTH, HeaderRead, InGroup, Kind, Seal, VERSION},
     lane_state::{LaneCursor, LaneState, Totals},
     names::{self, Name},
     quarantine::Quarantine,
     saver::{self, FileRead, Found},
     scan::{Body, Piece, Scanner, Then, Wants},
-    shared::{Alarm, Counts, Log, Queue, Shared, Status, Volume},
-    shelf::lock,
+    shared::{Alarm, Counts, Log, Queue, Shared, Status, Tuning, Volume},
+    stock::lock,
     words::{CursorOrigin, Health, LaneId, Position, RecoveryReport},
 };
 use crate::model::{Destination, PerDestination, SourceId, WallTime};
@@ -62,18 +62,14 @@ struct Head {
 type Sums = BTreeMap<SourceId, PerDestination<u64>>;
 
 /// Opens what is there.
-pub(super) fn recover(
-    disk: Arc<dyn Disk>,
-    settings: &Settings,
-    #[cfg(test)] sabotage: super::sabotage::Sabotage,
-) -> Result<Recovered, OpenError> {
+pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) -> Result<Recovered, OpenError> {
     check(settings)?;
     let listing = list(disk.as_ref())?;
     let (epoch, is_fresh) = identity(disk.as_ref(), &listing)?;
     let seal_of = |id| {
         let seal = Seal::new(FileKind::Volume, epoch, id);
         #[cfg(test)]
-        let seal = seal.sabotaged(sabotage);
+        let seal = seal.sabotaged(tuning.sabotage);
         seal
     };
     let mut report = RecoveryReport { foreign: listing.foreign.clone(), ..RecoveryReport::default() };
@@ -109,7 +105,7 @@ pub(super) fn recover(
         epoch,
         queue: Queue::new(),
         log: Mutex::new(Log { next_id, other_bytes, damage_seen: report.damaged.iter().copied().collect(), ..Log::default() }),
-        shelves: RwLock::default(),
+        stocks: RwLock::default(),
         quarantine: Mutex::new(quarantine),
         revision: AtomicU64::new(revision),
         memory_bytes: AtomicUsize::new(0),
@@ -119,8 +115,7 @@ pub(super) fn recover(
         keeper: Alarm::default(),
         preparing: Mutex::new(()),
         sync_observer: OnceLock::new(),
-        #[cfg(test)]
-        sabotage,
+        tuning,
     });
     fill_log(&shared, &heads, planned);
     report.volumes = heads.len();
@@ -169,7 +164,7 @@ fn list(disk: &dyn Disk) -> Result<Listing, OpenError> {
 /// A file's header.
 fn header_of(disk: &dyn Disk, name: &str, kind: FileKind) -> io::Result<HeaderRead> {
     let file = disk.open(name)?;
-    let mut bytes = [0; FILE_HEADER_BYTES as usize];
+    let mut bytes = [0; HEADER_LENGTH];
     let count = file.read_at(&mut bytes, 0)?;
     Ok(FileHeader::decode(kind, &bytes[..count]))
 }
@@ -417,7 +412,7 @@ fn fill_log(shared: &Shared, heads: &BTreeMap<u64, Head>, planned: Sums) {
         debug_assert_eq!(log.end(), end);
     }
     let by_ordinal = |sums: Sums| {
-        let placed: Vec<_> = sums.into_iter().map(|(source, sum)| (shared.shelf(&source).ordinal, sum)).collect();
+        let placed: Vec<_> = sums.into_iter().map(|(source, sum)| (shared.stock(&source).ordinal, sum)).collect();
         let mut list = vec![PerDestination::default(); placed.iter().map(|(ordinal, _)| ordinal + 1).max().unwrap_or(0)];
         for (ordinal, sum) in placed {
             list[ordinal] = sum;
@@ -442,32 +437,41 @@ fn fill_log(shared: &Shared, heads: &BTreeMap<u64, Head>, planned: Sums) {
 fn place_lanes(shared: &Shared, saved: Option<&super::cursor::Snapshot>, report: &mut RecoveryReport) {
     let mut cursors: BTreeMap<LaneId, LaneCursor> = BTreeMap::new();
     for lane in saved.iter().flat_map(|saved| &saved.lanes) {
-        shared.shelf(&lane.id.source);
+        shared.stock(&lane.id.source);
         cursors.insert(lane.id.clone(), lane.cursor.clone());
     }
-    for shelf in shared.all_shelves() {
+    for stock in shared.all_stocks() {
         for destination in Destination::ALL {
-            let id = LaneId { source: shelf.source.clone(), destination };
-            let cursor = cursors.remove(&id).unwrap_or_else(|| first_place(shared, shelf.ordinal, destination, report.cursor));
+            let id = LaneId { source: stock.source.clone(), destination };
+            let cursor = cursors.remove(&id).unwrap_or_else(|| first_place(shared, stock.ordinal, destination, report.cursor));
             let low = cursor.low;
             let mut state = LaneState::restored(cursor);
             let mut log = lock(&shared.log);
-            let count = log.planned.len().max(shelf.ordinal + 1);
+            let count = log.planned.len().max(stock.ordinal + 1);
             log.planned.resize(count, PerDestination::default());
-            let planned = log.planned[shelf.ordinal].of_mut(destination);
+            let planned = log.planned[stock.ordinal].of_mut(destination);
             // A record may have been delivered, and then damaged.
             *planned = (*planned).max(state.totals.sum()).max(state.reader_planned);
             let planned = *planned;
-            state.settle(log.end(), planned);
+            let end = log.end();
+            if state.reader >= end {
+                let events = state.lose_rest(planned);
+                if events > 0 {
+                    tracing::error!(lane = %id, events, "the end of the log is gone; counted as quarantined");
+                }
+            }
+            state.settle(end, planned);
             let pending = planned - state.totals.sum();
             report.pending += pending;
             if pending > 0 && low.volume > 0 && !log.volumes.contains_key(&low.volume) && !report.missing.contains(&low.volume) {
                 report.missing.push(low.volume);
             }
             drop(log);
-            *lock(&shelf.lanes.of(destination).state) = state;
+            *lock(&stock.lanes.of(destination).state) = state;
         }
     }
+    let mut log = lock(&shared.log);
+    (log.recovered_end, log.recovered_planned) = (log.end(), log.planned.clone());
 }
 
 /// Where a lane begins that no cursor knows. With the other cursors at hand it is a new lane, whose first record is in the

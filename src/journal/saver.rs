@@ -10,13 +10,13 @@ use std::{
 };
 
 use super::{
-    Disk, DiskFile, UNSAVED_COMPLETIONS_MAX,
+    Disk, DiskFile,
     bytes::Fields,
     cursor::{Saved, Snapshot, snapshot},
-    format::{Epoch, FILE_HEADER_BYTES, FileHeader, FileKind, Seal},
+    format::{Epoch, FileHeader, FileKind, HEADER_LENGTH, Seal},
     names,
     shared::{Shared, Woken},
-    shelf::lock,
+    stock::lock,
 };
 
 /// How long completions gather before they are saved, unless a lane waits.
@@ -26,9 +26,9 @@ const FAILED_PAUSE: Duration = Duration::from_millis(500);
 /// After so many failed saves in a row lanes no longer wait for saves.
 const FAILURES_MAX: u32 = 3;
 /// The size of a slot at first.
-const SLOT_BYTES_MIN: u64 = 32 << 10;
+const SLOT_BYTES_MIN: u64 = 4096;
 /// Where the first slot begins.
-const SLOTS_START: u64 = 4096;
+const SLOTS_START: u64 = 512;
 /// Checksum, length, number.
 const SLOT_HEADER_BYTES: usize = 16;
 
@@ -128,14 +128,14 @@ impl Saver {
     }
 
     fn release(&self, snapshot: &Snapshot, saved: &Saved) {
-        for (shelf, destination, completed_events) in saved {
-            let core = shelf.lanes.of(*destination);
+        for (stock, destination, completed_events) in saved {
+            let core = stock.lanes.of(*destination);
             // More may have been completed since the snapshot.
             let state = lock(&core.state);
             let unsaved = state.completed_events - completed_events;
             let before = core.unsaved_events.swap(unsaved, Ordering::AcqRel);
             drop(state);
-            if before >= UNSAVED_COMPLETIONS_MAX {
+            if before >= self.shared.tuning.unsaved_events_max {
                 core.bell.notify_one();
             }
         }
@@ -204,8 +204,8 @@ impl Saver {
 }
 
 fn ring_all(saved: &Saved) {
-    for (shelf, destination, _) in saved {
-        shelf.lanes.of(*destination).bell.notify_one();
+    for (stock, destination, _) in saved {
+        stock.lanes.of(*destination).bell.notify_one();
     }
 }
 
@@ -241,7 +241,7 @@ pub(super) fn read_file(disk: &dyn Disk, id: u64, epoch: Epoch) -> io::Result<Fi
     let file = disk.open(&names::cursor(id))?;
     let _ = file.sync_data();
     let _ = file.drop_cache();
-    let mut header = [0; FILE_HEADER_BYTES as usize];
+    let mut header = [0; HEADER_LENGTH];
     if file.read_at(&mut header, 0)? < header.len() {
         return Ok(FileRead::Nothing);
     }

@@ -15,7 +15,7 @@ use super::{
     AppendError, Disk, Settings,
     format::{Epoch, FileKind, Seal},
     quarantine::Quarantine,
-    shelf::{Shelf, lock},
+    stock::{Stock, lock},
     words::{Faults, Health, Position, Record},
 };
 use crate::model::{PerDestination, Revision, SourceId, WallTime};
@@ -31,7 +31,7 @@ pub(super) struct Shared {
     pub epoch: Epoch,
     pub queue: Queue,
     pub log: Mutex<Log>,
-    pub shelves: RwLock<Shelves>,
+    pub stocks: RwLock<Stocks>,
     pub quarantine: Mutex<Quarantine>,
     /// The newest revision raised or appended.
     pub revision: AtomicU64,
@@ -43,9 +43,38 @@ pub(super) struct Shared {
     /// One at a time makes room for a new volume.
     pub preparing: Mutex<()>,
     pub sync_observer: OnceLock<SyncObserver>,
+    pub tuning: Tuning,
+}
+
+/// What only tests turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    /// How many completed events of a lane may be not durable.
+    pub unsaved_events_max: u64,
+    /// How long a broken journal refuses before it tries the disk again.
+    pub broken_pause: Duration,
+    /// How long a full journal refuses before it looks for room again.
+    pub full_pause: Duration,
     #[cfg(test)]
     pub sabotage: super::sabotage::Sabotage,
 }
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            unsaved_events_max: super::UNSAVED_COMPLETIONS_MAX,
+            broken_pause: BROKEN_PAUSE,
+            full_pause: FULL_PAUSE,
+            #[cfg(test)]
+            sabotage: super::sabotage::Sabotage::None,
+        }
+    }
+}
+
+/// How long a broken journal refuses before it tries the disk again.
+const BROKEN_PAUSE: Duration = Duration::from_secs(2);
+/// How long a full journal refuses before it looks for room again: looking costs some calls to the disk.
+const FULL_PAUSE: Duration = Duration::from_millis(50);
 
 /// Who hears how long syncs take.
 pub(super) struct SyncObserver(pub Box<dyn Fn(Duration) + Send + Sync>);
@@ -70,6 +99,8 @@ pub(super) struct Counts {
     pub saves_failed: AtomicU64,
     pub refused_full: AtomicU64,
     pub damaged: AtomicU64,
+    /// Set when the newest volume has lost its name: what is written there would not be found again.
+    pub volume_gone: AtomicBool,
     /// Set while cursors cannot be saved at all: lanes are let go on, as duplicates are better than a standstill.
     pub unsaved_allowed: AtomicBool,
 }
@@ -90,8 +121,12 @@ impl Counts {
 pub(super) struct Log {
     /// By number. Volumes in preparation or without a durable record are not among them.
     pub volumes: BTreeMap<u64, Volume>,
-    /// By the shelf's ordinal: events planned up to the end of the log.
+    /// By the stock's ordinal: events planned up to the end of the log.
     pub planned: Vec<PerDestination<u64>>,
+    /// Where the log ended at start-up, and what was planned up to there. A lane that gets there has seen everything that is
+    /// left of it.
+    pub recovered_end: Position,
+    pub recovered_planned: Vec<PerDestination<u64>>,
     /// The next volume, ready to be written.
     pub spare: Option<Spare>,
     /// The number of the next volume to be made. Numbers are never used twice.
@@ -111,7 +146,7 @@ pub(super) struct Volume {
     pub limit: u64,
     /// Bytes on disk.
     pub size: u64,
-    /// By the shelf's ordinal: events planned before this volume; None: its checkpoint cannot be read.
+    /// By the stock's ordinal: events planned before this volume; None: its checkpoint cannot be read.
     pub planned_before: Option<Arc<[PerDestination<u64>]>>,
     /// When its first record arrived.
     pub opened_at: WallTime,
@@ -133,9 +168,9 @@ impl Log {
         self.volumes.last_key_value().map_or(Position::default(), |(id, volume)| Position { volume: *id, offset: volume.limit })
     }
 
-    /// Bytes on disk.
-    pub(super) fn bytes(&self) -> u64 {
-        self.volumes.values().map(|volume| volume.size).sum::<u64>() + self.spare.as_ref().map_or(0, |spare| spare.size) + self.other_bytes
+    /// Bytes of volumes on disk, the one in waiting included.
+    pub(super) fn volume_bytes(&self) -> u64 {
+        self.volumes.values().map(|volume| volume.size).sum::<u64>() + self.spare.as_ref().map_or(0, |spare| spare.size)
     }
 
     pub(super) fn planned_of(&self, ordinal: usize) -> PerDestination<u64> {
@@ -153,39 +188,39 @@ const DAMAGE_SEEN_MAX: usize = 10_000;
 
 /// All sources that were ever seen.
 #[derive(Debug, Default)]
-pub(super) struct Shelves {
-    pub by_source: HashMap<SourceId, Arc<Shelf>>,
+pub(super) struct Stocks {
+    pub by_source: HashMap<SourceId, Arc<Stock>>,
     /// By ordinal.
-    pub all: Vec<Arc<Shelf>>,
+    pub all: Vec<Arc<Stock>>,
 }
 
 impl Shared {
     pub(super) fn seal(&self, kind: FileKind, id: u64) -> Seal {
         let seal = Seal::new(kind, self.epoch, id);
         #[cfg(test)]
-        let seal = seal.sabotaged(self.sabotage);
+        let seal = seal.sabotaged(self.tuning.sabotage);
         seal
     }
 
-    /// The shelf of a source, made when there is none.
-    pub(super) fn shelf(&self, source: &SourceId) -> Arc<Shelf> {
-        if let Some(shelf) = self.shelves.read().unwrap_or_else(PoisonError::into_inner).by_source.get(source) {
-            return Arc::clone(shelf);
+    /// The stock of a source, made when there is none.
+    pub(super) fn stock(&self, source: &SourceId) -> Arc<Stock> {
+        if let Some(stock) = self.stocks.read().unwrap_or_else(PoisonError::into_inner).by_source.get(source) {
+            return Arc::clone(stock);
         }
-        let mut shelves = self.shelves.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shelf) = shelves.by_source.get(source) {
-            return Arc::clone(shelf);
+        let mut stocks = self.stocks.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stock) = stocks.by_source.get(source) {
+            return Arc::clone(stock);
         }
         let end = lock(&self.log).end();
-        let shelf = Arc::new(Shelf::new(source.clone(), shelves.all.len(), end));
-        shelves.by_source.insert(source.clone(), Arc::clone(&shelf));
-        shelves.all.push(Arc::clone(&shelf));
-        shelf
+        let stock = Arc::new(Stock::new(source.clone(), stocks.all.len(), end));
+        stocks.by_source.insert(source.clone(), Arc::clone(&stock));
+        stocks.all.push(Arc::clone(&stock));
+        stock
     }
 
-    /// All shelves, by ordinal.
-    pub(super) fn all_shelves(&self) -> Vec<Arc<Shelf>> {
-        self.shelves.read().unwrap_or_else(PoisonError::into_inner).all.clone()
+    /// All stocks, by ordinal.
+    pub(super) fn all_stocks(&self) -> Vec<Arc<Stock>> {
+        self.stocks.read().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 
     pub(super) fn set_health(&self, health: Health, reason: &str) {

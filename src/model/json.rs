@@ -6,8 +6,6 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-
 /// What a JSON value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -46,21 +44,33 @@ pub struct Raw<'a>(&'a str);
 /// # Errors
 /// When it is not UTF-8, not JSON, or has anything but white space after the value.
 pub fn parse(text: &[u8]) -> Result<Raw<'_>, NotJson> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let text = std::str::from_utf8(text).map_err(|e| NotJson { offset: e.valid_up_to(), reason: "not UTF-8" })?;
-    let mut scanner = Scanner { bytes: text.as_bytes(), at: 0 };
-    scanner.space();
-    let start = scanner.at;
-    scanner.value()?;
-    let end = scanner.at;
-    scanner.space();
-    if scanner.at != text.len() {
-        return Err(scanner.wrong("something after the value"));
-    }
-    Ok(Raw(&text[start..end]))
+    parse_visiting(text, |_, _, _| {})
 }
 
+/// As [`parse`], and calls `visit` with each value of the first levels as it ends: its level (0 is the whole), the name it has
+/// in an object (None in an array), the value. Containers come after what is in them. One pass over the text finds what walking
+/// would find in several.
+///
+/// # Errors
+/// As [`parse`]; what was visited before the fault is then worth nothing.
+pub fn parse_visiting<'a>(text: &'a [u8], mut visit: impl FnMut(usize, Option<Key<'a>>, Raw<'a>)) -> Result<Raw<'a>, NotJson> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let text = std::str::from_utf8(text).map_err(|e| NotJson { offset: e.valid_up_to(), reason: "not UTF-8" })?;
+    Scanner { text, bytes: text.as_bytes(), at: 0 }.whole(&mut visit)
+}
+
+/// The levels that [`parse_visiting`] tells of: the whole, the members of a body, the events of a batch, their members.
+pub const LEVELS_VISITED: usize = 4;
+
 impl<'a> Raw<'a> {
+    /// A value whose text [`parse`] has accepted before, as it was kept; None for a text that cannot be one. A text that it has
+    /// not accepted reads as some value or other, without harm.
+    #[must_use]
+    pub fn accepted(text: &'a str) -> Option<Self> {
+        let first = text.as_bytes().first()?;
+        matches!(first, b'{' | b'[' | b'"' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9').then_some(Self(text))
+    }
+
     /// The value's own text.
     #[must_use]
     pub const fn text(self) -> &'a str {
@@ -90,7 +100,7 @@ impl<'a> Raw<'a> {
     #[must_use]
     pub fn string(self) -> Option<Cow<'a, str>> {
         let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
-        Some(if inner.contains('\\') { Cow::Owned(unescape(inner)) } else { Cow::Borrowed(inner) })
+        Some(if is_plain(inner) { Cow::Borrowed(inner) } else { Cow::Owned(unescape(inner)) })
     }
 
     /// Its members in order, repeats included; none when it is no object.
@@ -144,8 +154,8 @@ impl<'a> Key<'a> {
     /// Whether it spells `name`, with escapes or without.
     #[must_use]
     pub fn is(self, name: &str) -> bool {
-        let inner = &self.0[1..self.0.len() - 1];
-        inner == name || (inner.contains('\\') && unescape(inner) == name)
+        let inner = self.0.get(1..self.0.len().saturating_sub(1)).unwrap_or_default();
+        inner == name || (!is_plain(inner) && unescape(inner) == name)
     }
 }
 
@@ -233,14 +243,35 @@ impl<'a> Walk<'a> {
 /// The end of the valid string that begins at `start`.
 fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
-    while let Some(found) = memchr2(b'"', b'\\', &bytes[at..]) {
-        at += found;
-        if bytes[at] == b'"' {
-            return at + 1;
+    loop {
+        at = string_stop(bytes, at);
+        match bytes.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+            None => return bytes.len(),
         }
-        at += 2;
     }
-    bytes.len()
+}
+
+/// The next byte, from `at` on, at which a string cannot simply go on: a quote, a backslash, a control character; the length
+/// when there is none. Eight bytes at a time: most strings of an event are too short for `memchr` to be worth its call.
+#[inline]
+fn string_stop(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    // The high bit of each byte of `word` that is below `limit` (128 at most); exact for the lowest such byte.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGHS;
+    while let Some(chunk) = bytes.get(at..at + 8).and_then(|chunk| <[u8; 8]>::try_from(chunk).ok()) {
+        let word = u64::from_le_bytes(chunk);
+        let stops = below(word, 0x20) | below(word ^ (ONES * 0x22), 1) | below(word ^ (ONES * 0x5c), 1);
+        if stops != 0 {
+            return at + (stops.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|b| matches!(b, b'"' | b'\\') || *b < 0x20).unwrap_or(rest.len())
 }
 
 /// The end of the valid object or array that begins at `start`.
@@ -264,6 +295,12 @@ fn container_end(bytes: &[u8], start: usize) -> usize {
         at += 1;
     }
     bytes.len()
+}
+
+/// Whether the text between two quotes spells itself; in a valid one only a backslash says otherwise.
+#[inline]
+fn is_plain(inner: &str) -> bool {
+    string_stop(inner.as_bytes(), 0) == inner.len()
 }
 
 /// The string that `inner`, the text between two quotes, spells.
@@ -309,11 +346,31 @@ fn unicode_escape(rest: &str) -> (char, &str) {
 
 /// The one pass that checks a text.
 struct Scanner<'a> {
+    text: &'a str,
     bytes: &'a [u8],
     at: usize,
 }
 
-impl Scanner<'_> {
+/// Where the value of one level begins, and its name.
+#[derive(Clone, Copy, Default)]
+struct Begun {
+    key: Option<(usize, usize)>,
+    value: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn whole(mut self, visit: &mut impl FnMut(usize, Option<Key<'a>>, Raw<'a>)) -> Result<Raw<'a>, NotJson> {
+        self.space();
+        let start = self.at;
+        self.value(visit)?;
+        let end = self.at;
+        self.space();
+        if self.at != self.text.len() {
+            return Err(self.wrong("something after the value"));
+        }
+        Ok(Raw(&self.text[start..end]))
+    }
+
     const fn wrong(&self, reason: &'static str) -> NotJson {
         NotJson { offset: self.at, reason }
     }
@@ -328,41 +385,26 @@ impl Scanner<'_> {
         }
     }
 
-    /// Checks one value. Open containers are kept as a stack of bits, so that a client cannot spend our stack.
-    fn value(&mut self) -> Result<(), NotJson> {
-        let mut open: Vec<u8> = Vec::new();
+    /// Checks one value. Open containers are kept as a stack of bytes, so that a client cannot spend our stack.
+    fn value(&mut self, visit: &mut impl FnMut(usize, Option<Key<'a>>, Raw<'a>)) -> Result<(), NotJson> {
+        let mut open: Vec<u8> = Vec::with_capacity(8);
+        let mut begun = [Begun::default(); LEVELS_VISITED];
         loop {
             // Here a value must begin.
             self.space();
-            match self.peek() {
-                Some(b'{') => {
-                    self.at += 1;
-                    self.space();
-                    if self.peek() != Some(b'}') {
-                        open.push(b'}');
-                        self.key()?;
-                        continue;
-                    }
-                    self.at += 1;
-                }
-                Some(b'[') => {
-                    self.at += 1;
-                    self.space();
-                    if self.peek() != Some(b']') {
-                        open.push(b']');
-                        continue;
-                    }
-                    self.at += 1;
-                }
-                Some(b'"') => self.string()?,
-                Some(b't') => self.word(b"true")?,
-                Some(b'f') => self.word(b"false")?,
-                Some(b'n') => self.word(b"null")?,
-                Some(b'-' | b'0'..=b'9') => self.number()?,
-                _ => return Err(self.wrong("a value was expected")),
+            if let Some(begun) = begun.get_mut(open.len()) {
+                begun.value = self.at;
+            }
+            if self.opens(&mut open, &mut begun)? {
+                continue;
             }
             // Here a value has ended: close what ends with it, or go on to the next one.
             loop {
+                let level = open.len();
+                if let Some(begun) = begun.get(level) {
+                    let key = begun.key.map(|(start, end)| Key(&self.text[start..end]));
+                    visit(level, key, Raw(&self.text[begun.value..self.at]));
+                }
                 let Some(&close) = open.last() else { return Ok(()) };
                 self.space();
                 match self.peek() {
@@ -370,7 +412,7 @@ impl Scanner<'_> {
                         self.at += 1;
                         if close == b'}' {
                             self.space();
-                            self.key()?;
+                            self.named(level, &mut begun)?;
                         }
                         break;
                     }
@@ -384,17 +426,64 @@ impl Scanner<'_> {
         }
     }
 
-    fn key(&mut self) -> Result<(), NotJson> {
+    /// Reads a scalar or an empty container whole, or the beginning of any other container; says whether a value must follow.
+    fn opens(&mut self, open: &mut Vec<u8>, begun: &mut [Begun; LEVELS_VISITED]) -> Result<bool, NotJson> {
+        match self.peek() {
+            Some(b'{') => {
+                self.at += 1;
+                self.space();
+                if self.peek() != Some(b'}') {
+                    open.push(b'}');
+                    self.named(open.len(), begun)?;
+                    return Ok(true);
+                }
+                self.at += 1;
+            }
+            Some(b'[') => {
+                self.at += 1;
+                self.space();
+                if self.peek() != Some(b']') {
+                    open.push(b']');
+                    if let Some(begun) = begun.get_mut(open.len()) {
+                        begun.key = None;
+                    }
+                    return Ok(true);
+                }
+                self.at += 1;
+            }
+            Some(b'"') => self.string()?,
+            Some(b't') => self.word(b"true")?,
+            Some(b'f') => self.word(b"false")?,
+            Some(b'n') => self.word(b"null")?,
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            _ => return Err(self.wrong("a value was expected")),
+        }
+        Ok(false)
+    }
+
+    /// Reads the name of a member of a container, and remembers it where it will be visited.
+    fn named(&mut self, level: usize, begun: &mut [Begun; LEVELS_VISITED]) -> Result<(), NotJson> {
+        let start = self.at;
+        let end = self.key()?;
+        if let Some(begun) = begun.get_mut(level) {
+            begun.key = Some((start, end));
+        }
+        Ok(())
+    }
+
+    /// Reads a name and the colon behind it; says where the name ends.
+    fn key(&mut self) -> Result<usize, NotJson> {
         if self.peek() != Some(b'"') {
             return Err(self.wrong("a name in quotes was expected"));
         }
         self.string()?;
+        let end = self.at;
         self.space();
         if self.peek() != Some(b':') {
             return Err(self.wrong("a colon was expected"));
         }
         self.at += 1;
-        Ok(())
+        Ok(end)
     }
 
     fn word(&mut self, word: &[u8]) -> Result<(), NotJson> {
@@ -408,9 +497,7 @@ impl Scanner<'_> {
     fn string(&mut self) -> Result<(), NotJson> {
         self.at += 1;
         loop {
-            let rest = &self.bytes[self.at..];
-            let plain = rest.iter().position(|b| *b == b'"' || *b == b'\\' || *b < 0x20);
-            self.at += plain.unwrap_or(rest.len());
+            self.at = string_stop(self.bytes, self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -484,6 +571,28 @@ mod tests {
     }
 
     #[test]
+    fn a_visit_tells_what_walking_finds() {
+        let text = br#"{"a":[{"x":1,"y":{"z":[2]}},7,[]],"b":{},"c":"s"}"#;
+        let mut seen = Vec::new();
+        parse_visiting(text, |level, key, value| seen.push((level, key.map(|key| key.name().into_owned()), value.text()))).unwrap();
+        let named = |level, key: &str, text| (level, Some(key.to_owned()), text);
+        assert_eq!(
+            seen,
+            [
+                named(3, "x", "1"),
+                named(3, "y", r#"{"z":[2]}"#),
+                (2, None, r#"{"x":1,"y":{"z":[2]}}"#),
+                (2, None, "7"),
+                (2, None, "[]"),
+                named(1, "a", r#"[{"x":1,"y":{"z":[2]}},7,[]]"#),
+                named(1, "b", "{}"),
+                named(1, "c", "\"s\""),
+                (0, None, std::str::from_utf8(text).unwrap()),
+            ]
+        );
+    }
+
+    #[test]
     fn strings_spell_what_they_spell() {
         let table = [
             (r#""a""#, "a"),
@@ -542,6 +651,21 @@ mod tests {
         fn agrees_with_serde_json_on_any_bytes(text in r#"[\[\]{}",:0-9eE+.\-truefalsn \\u]{0,24}"#) {
             let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
             prop_assert_eq!(parse(text.as_bytes()).is_ok(), theirs, "{}", text);
+        }
+
+        #[test]
+        fn a_string_stops_where_a_plain_search_stops(bytes: Vec<u8>, at in 0_usize..40) {
+            let slow = bytes.iter().enumerate().skip(at).find(|(_, b)| matches!(b, b'"' | b'\\') || **b < 0x20).map(|(index, _)| index);
+            prop_assert_eq!(string_stop(&bytes, at.min(bytes.len())), slow.unwrap_or(bytes.len()));
+        }
+
+        #[test]
+        fn a_text_that_was_never_accepted_does_no_harm(text in r#"[\[{"tfn-][\[\]{}",:0-9a\\ ]{0,24}"#) {
+            let Some(raw) = Raw::accepted(&text) else { return Ok(()) };
+            let _ = (raw.string(), raw.get("a"), raw.items().count());
+            for (key, value) in raw.members() {
+                let _ = (key.name(), value.kind());
+            }
         }
 
         #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     Endpoint, EnvelopeId, EventKind, MessageId,
-    json::{self, Kind, NotJson, Raw},
+    json::{self, Key, Kind, NotJson, Raw},
 };
 
 /// A body whose events have been found. Everything in it is a slice of the body.
@@ -16,7 +16,14 @@ pub struct Reading<'a> {
     pub items: Vec<Raw<'a>>,
     /// What stood beside the events of a batch; of a single call, what stands in the event itself.
     pub frame: Frame<'a>,
+    /// The members of all events, one event's after the other's.
+    members: Vec<Member<'a>>,
+    /// Where each event's members end in `members`.
+    ends: Vec<usize>,
 }
+
+/// One member of an event: its name and its value.
+pub type Member<'a> = (Key<'a>, Raw<'a>);
 
 /// The members of the body that speak for all its events (protocol.md T4). Of repeats the last counts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,27 +73,71 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// When it is not JSON, no object, or lacks the `batch` that its path promises.
     pub fn of(endpoint: Endpoint, body: &'a [u8]) -> Result<Self, ReadError> {
-        let whole = json::parse(body)?;
+        if endpoint.kind().is_some() { Self::of_single(body) } else { Self::of_batch(body) }
+    }
+
+    /// The members of the event at `index`, in order, repeats included; none of an item that is no object.
+    #[must_use]
+    pub fn members(&self, index: usize) -> &[Member<'a>] {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.members[start..self.ends[index]]
+    }
+
+    fn of_single(body: &'a [u8]) -> Result<Self, ReadError> {
+        let mut members = Vec::with_capacity(16);
+        let whole = json::parse_visiting(body, |level, key, value| {
+            if let (1, Some(key)) = (level, key) {
+                members.push((key, value));
+            }
+        })?;
         if whole.kind() != Kind::Object {
             return Err(ReadError::NoObject);
         }
+        let mut frame = Frame::default();
+        for (key, value) in &members {
+            frame.note(*key, *value);
+        }
+        let frame = Frame { context: None, integrations: None, ..frame };
+        Ok(Self { whole, items: vec![whole], frame, ends: vec![members.len()], members })
+    }
+
+    fn of_batch(body: &'a [u8]) -> Result<Self, ReadError> {
+        // Items of every array of the body are gathered until its name is known; a later `batch` takes an earlier one's place.
+        let (mut items, mut members, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         let (mut frame, mut batch) = (Frame::default(), None);
-        for (key, value) in whole.members() {
-            match key.name().as_ref() {
-                "sentAt" => frame.sent_at = Some(value),
-                "context" => frame.context = Some(value),
-                "integrations" => frame.integrations = Some(value),
-                "writeKey" => frame.write_key = Some(value),
-                "batch" => batch = Some(value),
-                _ => {}
+        let whole = json::parse_visiting(body, |level, key, value| match (level, key) {
+            (3, Some(key)) => members.push((key, value)),
+            (2, None) => {
+                items.push(value);
+                ends.push(members.len());
             }
+            (1, Some(key)) => {
+                let (items, members, ends) = (std::mem::take(&mut items), std::mem::take(&mut members), std::mem::take(&mut ends));
+                if key.is("batch") {
+                    batch = (value.kind() == Kind::Array).then_some((items, members, ends));
+                } else {
+                    frame.note(key, value);
+                }
+            }
+            _ => {}
+        })?;
+        if whole.kind() != Kind::Object {
+            return Err(ReadError::NoObject);
         }
-        if endpoint.kind().is_some() {
-            let frame = Frame { context: None, integrations: None, ..frame };
-            return Ok(Self { whole, items: vec![whole], frame });
+        let (items, members, ends) = batch.ok_or(ReadError::NoBatch)?;
+        Ok(Self { whole, items, frame, members, ends })
+    }
+}
+
+impl<'a> Frame<'a> {
+    fn note(&mut self, key: Key<'a>, value: Raw<'a>) {
+        match key.name().as_ref() {
+            "sentAt" => self.sent_at = Some(value),
+            "context" => self.context = Some(value),
+            "integrations" => self.integrations = Some(value),
+            "writeKey" => self.write_key = Some(value),
+            _ => {}
         }
-        let batch = batch.filter(|value| value.kind() == Kind::Array).ok_or(ReadError::NoBatch)?;
-        Ok(Self { whole, items: batch.items().collect(), frame })
     }
 }
 
@@ -94,8 +145,14 @@ impl<'a> Head<'a> {
     /// Reads one event of a request that came by `endpoint`. An item that is no object has an empty head.
     #[must_use]
     pub fn of(item: Raw<'a>, endpoint: Endpoint) -> Self {
+        Self::of_members(item.members(), endpoint)
+    }
+
+    /// As [`Head::of`], of members that are known already ([`Reading::members`]).
+    #[must_use]
+    pub fn of_members(members: impl IntoIterator<Item = Member<'a>>, endpoint: Endpoint) -> Self {
         let mut head = Self::default();
-        for (key, value) in item.members() {
+        for (key, value) in members {
             match key.name().as_ref() {
                 "type" => head.kind = value.string().and_then(|text| EventKind::parse(&text)),
                 "messageId" => head.message_id = scalar(value),
@@ -142,6 +199,16 @@ mod tests {
         let head = Head::of(reading.items[0], Endpoint::Batch);
         assert_eq!((head.kind, head.user_id.as_deref()), (Some(EventKind::Track), Some("7")));
         assert_eq!(head.message_id(EnvelopeId(1), 0), "segue-00000000000000000000000000000001-0");
+    }
+
+    #[test]
+    fn members_are_those_of_each_event() {
+        let body = br#"{"other":[{"no":0}],"batch":[{"old":0}],"batch":[{"a":1,"b":{"c":2}},3,{"d":[4]},{}],"x":[5]}"#;
+        let reading = Reading::of(Endpoint::Batch, body).unwrap();
+        assert_eq!(reading.items.len(), 4);
+        for (index, item) in reading.items.iter().enumerate() {
+            assert_eq!(reading.members(index), item.members().collect::<Vec<_>>(), "item {index}");
+        }
     }
 
     #[test]

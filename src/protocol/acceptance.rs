@@ -5,7 +5,7 @@
 //! event is sent as it is.
 
 use crate::model::{
-    Endpoint, EventKind,
+    Endpoint, EventKind, Member,
     json::{Kind, Raw},
 };
 
@@ -101,13 +101,19 @@ struct Call<'a> {
 /// The reason for which Segment will drop an event that came by `endpoint`; None when it breaks no published rule.
 #[must_use]
 pub fn predict(item: Raw<'_>, endpoint: Endpoint) -> Option<Discard> {
+    predict_members(item, item.members(), endpoint)
+}
+
+/// As [`predict`], of an item whose members are known already ([`Reading::members`](crate::model::Reading::members)).
+#[must_use]
+pub fn predict_members<'a>(item: Raw<'a>, members: impl IntoIterator<Item = Member<'a>>, endpoint: Endpoint) -> Option<Discard> {
     if item.kind() != Kind::Object {
         return Some(Discard::NotObject);
     }
     if item.text().len() > EVENT_BYTES_MAX {
         return Some(Discard::EventTooLarge);
     }
-    let call = Call::of(item, endpoint);
+    let call = Call::of(members, endpoint);
     call.identity().or_else(|| call.content())
 }
 
@@ -132,9 +138,9 @@ pub const fn predict_request(endpoint: Endpoint, events: usize, inflated_bytes: 
 }
 
 impl<'a> Call<'a> {
-    fn of(item: Raw<'a>, endpoint: Endpoint) -> Self {
+    fn of(members: impl IntoIterator<Item = Member<'a>>, endpoint: Endpoint) -> Self {
         let mut call = Self::default();
-        for (key, value) in item.members() {
+        for (key, value) in members {
             let stated = Some(value).filter(|value| !value.is_null());
             match key.name().as_ref() {
                 "type" => call.kind = value.string().and_then(|text| EventKind::parse(&text)),

@@ -12,7 +12,7 @@ mod path;
 mod pixel;
 mod settings;
 
-pub use acceptance::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Discard, EVENT_BYTES_MAX, predict, predict_request};
+pub use acceptance::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Discard, EVENT_BYTES_MAX, predict, predict_members, predict_request};
 pub use answer::{ACCEPTED, Answer, BadRequest, PIXEL, bad_request, busy, cors, preflight};
 pub use copy::{Edits, SegmentCopy, needs_edit, segment_copy};
 pub use inflate::{InflateError, InflateLimits, inflate};

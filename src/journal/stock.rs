@@ -18,9 +18,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// One source.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct Stock {
     pub source: SourceId,
-    /// Its index in the list of all shelves.
+    /// Its index in the list of all stocks.
     pub ordinal: usize,
     pub tail: Mutex<Tail>,
     pub lanes: PerDestination<LaneCore>,
@@ -68,8 +68,8 @@ pub(super) enum Taken {
     Behind,
 }
 
-impl Shelf {
-    /// The shelf of a source of which nothing is in memory, in a log that ends at `end`.
+impl Stock {
+    /// The stock of a source of which nothing is in memory, in a log that ends at `end`.
     pub(super) fn new(source: SourceId, ordinal: usize, end: Position) -> Self {
         let tail = Tail { gone_before: end, ..Tail::default() };
         let lanes = PerDestination::from_fn(|_| LaneCore { state: Mutex::new(LaneState::starting_at(end)), ..LaneCore::default() });
@@ -83,7 +83,7 @@ impl Shelf {
 }
 
 impl Tail {
-    /// Puts a new record on the shelf and returns its number.
+    /// Puts a new record on the stock and returns its number.
     pub(super) fn push(&mut self, kept: Kept) -> u64 {
         let number = self.first + self.records.len() as u64;
         for destination in Destination::ALL {
@@ -125,7 +125,7 @@ impl Tail {
     }
 
     /// Drops the records that no lane will ask for here; returns how many, and the bytes of their payloads.
-    pub(super) fn drop_taken(&mut self, shelf: &Shelf) -> (usize, usize) {
+    pub(super) fn drop_taken(&mut self, stock: &Stock) -> (usize, usize) {
         let mut dropped = (0, 0);
         while let Some(kept) = self.records.front() {
             let first = self.first;
@@ -135,21 +135,21 @@ impl Tail {
             if wanted {
                 break;
             }
-            self.drop_first(shelf, &mut dropped);
+            self.drop_first(stock, &mut dropped);
         }
         dropped
     }
 
     /// Drops the record of that number and the older ones; returns how many, and the bytes of their payloads.
-    pub(super) fn evict(&mut self, shelf: &Shelf, number: u64) -> (usize, usize) {
+    pub(super) fn evict(&mut self, stock: &Stock, number: u64) -> (usize, usize) {
         let mut dropped = (0, 0);
         while self.first <= number && !self.records.is_empty() {
-            self.drop_first(shelf, &mut dropped);
+            self.drop_first(stock, &mut dropped);
         }
         dropped
     }
 
-    fn drop_first(&mut self, shelf: &Shelf, dropped: &mut (usize, usize)) {
+    fn drop_first(&mut self, stock: &Stock, dropped: &mut (usize, usize)) {
         let Some(kept) = self.records.pop_front() else { return };
         for destination in Destination::ALL {
             let next = self.next.of_mut(destination);
@@ -158,7 +158,7 @@ impl Tail {
             }
         }
         self.first += 1;
-        self.gone_before = shelf.after(kept.position, kept.payload.len());
+        self.gone_before = stock.after(kept.position, kept.payload.len());
         dropped.0 += 1;
         dropped.1 += kept.payload.len();
     }
