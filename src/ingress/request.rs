@@ -177,7 +177,7 @@ impl Desk {
         let oversize = inflated.len() > protocol::REQUEST_BYTES_MAX;
         let only_segment_can = oversize || protocol::is_bearer(call.parts.headers.get(header::AUTHORIZATION));
         let way = if only_segment_can && !plan.events.segment.is_none() { Way::Live } else { Way::Journal };
-        Decision::Decided(Decided { source, key_print, kinds, plan, way, discards, outline, inflated: inflated.clone() })
+        Decision::Decided(Box::new(Decided { source, key_print, kinds, plan, way, discards, outline, inflated: inflated.clone() }))
     }
 
     /// The body as plain JSON; None when it does not inflate within its limits.
@@ -203,7 +203,7 @@ impl Desk {
     }
 
     /// Journals what is decided and says so; asks Segment live where only Segment can answer.
-    async fn keep(&self, call: Call, id: EnvelopeId, mut decided: Decided) -> Reply {
+    async fn keep(&self, call: Call, id: EnvelopeId, mut decided: Box<Decided>) -> Reply {
         let appended = self.append(&call, id, &mut decided).await;
         let has_segment = !decided.plan.events.segment.is_none();
         let counts = self.counters.source(&decided.source.id);
@@ -255,7 +255,7 @@ impl Desk {
             match self.journal.append(record).await {
                 Ok(_) => return Ok(()),
                 Err(AppendError::Stale { .. }) => match self.decide(call, id) {
-                    Decision::Decided(again) => *decided = again,
+                    Decision::Decided(again) => *decided = *again,
                     // Its source has just gone: what was accepted under the old revision stays decided under it.
                     Decision::UnknownKey | Decision::Unreadable => return Err(AppendError::Closed),
                 },
@@ -290,7 +290,7 @@ impl Desk {
 
 /// What became of the attempt to read a call.
 enum Decision {
-    Decided(Decided),
+    Decided(Box<Decided>),
     Unreadable,
     UnknownKey,
 }

@@ -23,13 +23,16 @@ pub enum LogError {
     Taken,
 }
 
+/// rustls warns of what any client may send, once a connection: such lines are for whoever asks for them.
+const QUIET: &str = "rustls=error";
+
 /// Starts logging to standard error, once a process; `RUST_LOG` counts more than the settings.
 ///
 /// # Errors
 /// When the level is no filter, or the process logs already.
 pub fn start_logging(settings: &Settings) -> Result<(), LogError> {
     let level = std::env::var("RUST_LOG").unwrap_or_else(|_| settings.level.clone());
-    let filter = EnvFilter::try_new(&level).map_err(|source| LogError::Level { level, source })?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{level}")).map_err(|source| LogError::Level { level, source })?;
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let text = match settings.format {
         LogFormat::Text => true,

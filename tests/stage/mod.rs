@@ -1,7 +1,7 @@
 //! The stage that end-to-end stories are told on: both stand-ins, a sidecar between them, a client.
 
-#![allow(dead_code, reason = "every story uses a part of the stage")]
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs, reason = "a story that cannot go on fails")]
+#![allow(dead_code, reason = "every story uses another part of the stage")]
+#![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -49,8 +49,7 @@ impl Stage {
     /// As [`Stage::with`], everybody on the stage by that clock.
     pub async fn at(clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut config = Config::default();
-        config.sources = vec![source("web", SEGMENT_KEY, RUDDER_KEY, "both")];
+        let mut config = Config { sources: vec![source("web", SEGMENT_KEY, RUDDER_KEY, "both")], ..Config::default() };
         config.ingress.listen = Some(([127, 0, 0, 1], 0).into());
         config.telemetry.metrics = Some(([127, 0, 0, 1], 0).into());
         config.journal.dir = dir.path().join("data");
