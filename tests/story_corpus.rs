@@ -1,5 +1,7 @@
 //! Every request that a real SDK was seen to send goes in, and every event comes out at both sides.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a story that cannot go on fails")]
+
 mod stage;
 
 use std::collections::BTreeSet;
