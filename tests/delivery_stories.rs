@@ -151,6 +151,7 @@ impl Theatre {
             encoding,
             events,
             plan: Plan { revision: Revision(1), events: PerDestination { segment: Selection::All, rudderstack: Selection::All } },
+            outline: None,
             body,
         };
         let record = Record {

@@ -62,6 +62,7 @@ fn request(path: &Path) -> Option<Request> {
         encoding: if is_gzip { Encoding::Gzip } else { Encoding::Identity },
         events: u32::try_from(events).unwrap(),
         plan: Plan { revision: Revision(1), events: PerDestination { segment: Selection::All, rudderstack: Selection::All } },
+        outline: None,
         body: Bytes::from(body),
     };
     Some(Request { name: path.file_name().unwrap().to_string_lossy().into_owned(), envelope, inflated })

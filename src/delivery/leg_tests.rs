@@ -57,6 +57,7 @@ fn entry(number: usize, seeds: &[Seed]) -> Entry {
         encoding: Encoding::Identity,
         events: planned,
         plan: Plan { revision: Revision(0), events: PerDestination { segment: Selection::All, rudderstack: Selection::All } },
+        outline: None,
         body: format!(r#"{{"batch":[{}]}}"#, events.join(",")).into(),
     };
     Entry { position: Position { volume: 1, offset: number as u64 }, payload: envelope.encode(), planned }

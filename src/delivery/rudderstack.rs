@@ -19,7 +19,7 @@ use super::{
 use crate::{
     dialect::{self, Facts, Translation},
     journal::Entry,
-    model::{Destination, Encoding, Head, Reading, WallTime},
+    model::{Destination, Encoding, Envelope, Frame, Head, Reading, WallTime, json::Raw},
     routing::Person,
 };
 
@@ -85,22 +85,21 @@ impl RudderStackLeg {
     }
 
     /// Translates the events of a record and puts each into its person's slot.
-    fn spread(&mut self, opened: &Opened, reading: &Reading<'_>, entry: &Entry, now: WallTime, ends: &mut Ends) {
+    fn spread(&mut self, opened: &Opened, items: &[Raw<'_>], frame: Frame<'_>, entry: &Entry, now: WallTime, ends: &mut Ends) {
         let envelope = &opened.envelope;
         let selection = envelope.plan.events.of(Destination::RudderStack);
         let record = self.records.open(entry.position, entry.planned);
         let mut found = 0;
-        for (index, item) in (0_u32..).zip(&reading.items) {
+        for (index, item) in (0_u32..).zip(items) {
             let at = index as usize;
             if !selection.contains(at) || found == entry.planned {
                 continue;
             }
             found += 1;
             let translated = guarded(|| {
-                let head = Head::of(*item, envelope.endpoint);
-                let person = Person::of(head.anonymous_id.as_deref(), head.user_id.as_deref(), &head.message_id(envelope.id, at));
-                let facts = Facts::of(envelope, at, reading.frame);
-                dialect::translate(*item, &facts, &self.dialect).map(|made| (made, person)).map_err(|refusal| refusal.reason().to_owned())
+                let facts = Facts::of(envelope, at, frame);
+                let made = dialect::translate(*item, &facts, &self.dialect).map_err(|refusal| refusal.reason().to_owned())?;
+                Ok((made, person_of(envelope, *item, at)))
             });
             match translated {
                 Ok((Translation { json, rules, .. }, person)) => {
@@ -149,14 +148,26 @@ impl RudderStackLeg {
     }
 }
 
+/// Whose event it is: as the outline says, or read again.
+fn person_of(envelope: &Envelope, item: Raw<'_>, index: usize) -> Person {
+    if let Some(event) = envelope.outline.as_ref().and_then(|outline| outline.events.get(index)) {
+        return Person(event.person);
+    }
+    let head = Head::of(item, envelope.endpoint);
+    Person::of(head.anonymous_id.as_deref(), head.user_id.as_deref(), &head.message_id(envelope.id, index))
+}
+
 impl Leg for RudderStackLeg {
     fn take_in(&mut self, entry: &Entry, now: WallTime, ends: &mut Ends) {
         let opened = match guarded(|| Opened::of(entry)) {
             Ok(opened) => opened,
             Err(reason) => return give_up(entry, &Refused::unsent(reason, now), ends),
         };
+        if let Some((items, frame)) = opened.envelope.outline.as_ref().and_then(|outline| outline.cut(&opened.inflated)) {
+            return self.spread(&opened, &items, frame, entry, now, ends);
+        }
         match Reading::of(opened.envelope.endpoint, &opened.inflated) {
-            Ok(reading) => self.spread(&opened, &reading, entry, now, ends),
+            Ok(reading) => self.spread(&opened, &reading.items, reading.frame, entry, now, ends),
             Err(error) => give_up(entry, &Refused::unsent(format!("the record's body cannot be read: {error}"), now), ends),
         }
     }

@@ -108,8 +108,12 @@ impl SegmentLeg {
 /// Whose events of an envelope go to Segment.
 fn persons(opened: &Opened) -> Result<Vec<Person>, String> {
     let envelope = &opened.envelope;
-    let reading = Reading::of(envelope.endpoint, &opened.inflated).map_err(|error| format!("the record's body cannot be read: {error}"))?;
     let selection = envelope.plan.events.of(Destination::Segment);
+    if let Some(outline) = &envelope.outline {
+        let chosen = outline.events.iter().enumerate().filter(|(index, _)| selection.contains(*index));
+        return Ok(chosen.map(|(_, event)| Person(event.person)).collect());
+    }
+    let reading = Reading::of(envelope.endpoint, &opened.inflated).map_err(|error| format!("the record's body cannot be read: {error}"))?;
     let chosen = reading.items.iter().enumerate().filter(|(index, _)| selection.contains(*index));
     let person = |(index, item): (usize, &_)| {
         let head = Head::of(*item, envelope.endpoint);

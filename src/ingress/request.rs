@@ -17,7 +17,9 @@ use super::{
 use crate::{
     clock::Clock,
     journal::{AppendError, Journal, Record},
-    model::{BasicAuth, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, PerDestination, Plan, Reading, Selection},
+    model::{
+        BasicAuth, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, Naming, Outline, PerDestination, Plan, Reading, Selection,
+    },
     protocol::{self, Answer, BadRequest, Discard, InflateLimits, Target},
     routing::{Inquiry, Person, Source, Sources, decide},
     telemetry::Histogram,
@@ -71,6 +73,8 @@ pub(super) struct Decided {
     way: Way,
     /// Why Segment will drop some of the events after its 200 (protocol.md 1.6).
     discards: Vec<Discard>,
+    /// Where the events stand in it.
+    outline: Option<Outline>,
     /// The body as plain JSON.
     pub(super) inflated: Bytes,
 }
@@ -163,6 +167,8 @@ impl Desk {
             })
             .collect();
         let plan = decide(&source, sources.revision(), &inquiries);
+        let naming = if heads.iter().all(|head| head.message_id.is_some()) { Naming::All } else { Naming::Some };
+        let outline = Outline::of(&inflated, &reading, inquiries.iter().map(|inquiry| inquiry.person.0), naming);
         let kinds = heads.iter().map(|head| head.kind).collect();
         let discards = match protocol::predict_request(call.endpoint, reading.items.len(), inflated.len()) {
             Some(discard) => vec![discard; reading.items.len()],
@@ -171,7 +177,7 @@ impl Desk {
         let oversize = inflated.len() > protocol::REQUEST_BYTES_MAX;
         let only_segment_can = oversize || protocol::is_bearer(call.parts.headers.get(header::AUTHORIZATION));
         let way = if only_segment_can && !plan.events.segment.is_none() { Way::Live } else { Way::Journal };
-        Decision::Decided(Decided { source, key_print, kinds, plan, way, discards, inflated: inflated.clone() })
+        Decision::Decided(Decided { source, key_print, kinds, plan, way, discards, outline, inflated: inflated.clone() })
     }
 
     /// The body as plain JSON; None when it does not inflate within its limits.
@@ -276,6 +282,7 @@ impl Desk {
             encoding: call.encoding,
             events: u32::try_from(decided.kinds.len()).unwrap_or(u32::MAX),
             plan: decided.kept_plan(),
+            outline: decided.outline.clone(),
             body: call.body.clone(),
         }
     }

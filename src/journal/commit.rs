@@ -14,7 +14,8 @@ use super::{
     AppendError, DiskFile,
     format::{Checkpoint, FILE_HEADER_BYTES, FileHeader, FileKind, FrameHeader, InGroup, Kind, Seal, record_bytes},
     keeper::{self, NoRoom},
-    shared::{Pending, Shared, Volume},
+    queue::Pending,
+    shared::{Shared, Volume},
     stock::{Kept, Stock, lock},
     words::{Health, Position, Record},
 };

@@ -19,9 +19,10 @@ use super::{
     lane::{Lane, Next},
     model_disk::{Dice, Lie, ModelDisk},
     names,
+    queue::Pending,
     recovery::{Recovered, recover},
     saver::Saver,
-    shared::{Pending, Shared, Tuning},
+    shared::{Shared, Tuning},
 };
 use crate::model::{ByteSize, Destination, PerDestination, Revision, SourceId, WallTime};
 

@@ -15,9 +15,10 @@ use super::{
     format::record_bytes,
     keeper,
     quarantine::Quarantine,
+    queue::{Pending, QUEUE_KIB_MAX},
     recovery::{Recovered, recover},
     saver::Saver,
-    shared::{Pending, QUEUE_KIB_MAX, Shared, SyncObserver, Tuning},
+    shared::{Shared, SyncObserver, Tuning},
     stock::lock,
 };
 use crate::model::{Destination, Revision, WallTime};

@@ -7,8 +7,9 @@
 use std::{io, time::Duration};
 
 use super::{
+    alarm::Woken,
     names,
-    shared::{Log, Shared, Spare, Woken},
+    shared::{Log, Shared, Spare},
     stock::lock,
 };
 

@@ -79,6 +79,7 @@
 //! `journal-commit` writes groups ([`Journal::append`] waits for it), `journal-cursor` saves cursors, `journal-keeper` prepares the
 //! next volume and gives passed ones back. Lanes that keep up are served from memory; others read with `spawn_blocking`.
 
+mod alarm;
 mod bytes;
 mod commit;
 mod cursor;
@@ -97,6 +98,7 @@ mod model_disk;
 mod model_tests;
 mod names;
 mod quarantine;
+mod queue;
 mod reader;
 mod real;
 mod recovery;

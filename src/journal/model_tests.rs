@@ -24,10 +24,11 @@ use super::{
     keeper,
     lane::{Lane, Next},
     model_disk::{Dice, Lie, ModelDisk, Trouble},
+    queue::Pending,
     recovery::{Recovered, recover},
     sabotage::Sabotage,
     saver::Saver,
-    shared::{Pending, Shared, Tuning},
+    shared::{Shared, Tuning},
 };
 use crate::model::{ByteSize, Destination, PerDestination, Revision, SourceId, WallTime};
 

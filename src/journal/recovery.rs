@@ -14,13 +14,15 @@ use std::{
 
 use super::{
     Disk, OpenError, Settings,
+    alarm::Alarm,
     format::{Checkpoint, Epoch, FILE_HEADER_BYTES, FileHeader, FileKind, HEADER_LENGTH, HeaderRead, InGroup, Kind, Seal, VERSION},
     lane_state::{LaneCursor, LaneState, Totals},
     names::{self, Name},
     quarantine::Quarantine,
+    queue::Queue,
     saver::{self, FileRead, Found},
     scan::{Body, Piece, Scanner, Then, Wants},
-    shared::{Alarm, Counts, Log, Queue, Shared, Status, Tuning, Volume},
+    shared::{Counts, Log, Shared, Status, Tuning, Volume},
     stock::lock,
     words::{CursorOrigin, Health, LaneId, Position, RecoveryReport},
 };

@@ -11,11 +11,12 @@ use std::{
 
 use super::{
     Disk, DiskFile,
+    alarm::Woken,
     bytes::Fields,
     cursor::{Saved, Snapshot, snapshot},
     format::{Epoch, FileHeader, FileKind, HEADER_LENGTH, Seal},
     names,
-    shared::{Shared, Woken},
+    shared::Shared,
     stock::lock,
 };
 

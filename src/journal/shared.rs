@@ -1,27 +1,24 @@
 //! What the journal's threads and lanes share.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Semaphore, oneshot};
-
 use super::{
-    AppendError, Disk, Settings,
+    Disk, Settings,
+    alarm::Alarm,
     format::{Epoch, FileKind, Seal},
     quarantine::Quarantine,
+    queue::Queue,
     stock::{Stock, lock},
-    words::{Faults, Health, Position, Record},
+    words::{Faults, Health, Position},
 };
 use crate::model::{PerDestination, Revision, SourceId, WallTime};
-
-/// How many bytes may wait for the commit thread, in KiB: appends beyond wait their turn.
-pub(super) const QUEUE_KIB_MAX: usize = 16 << 10;
 
 /// Everything shared.
 #[derive(Debug)]
@@ -234,191 +231,6 @@ impl Shared {
             status.health = health;
         }
         reason.clone_into(&mut status.reason);
-    }
-}
-
-/// Something that a thread waits for.
-#[derive(Debug, Default)]
-pub(super) struct Alarm {
-    state: Mutex<AlarmState>,
-    changed: Condvar,
-    /// Whether it rings already, so that ringing again costs nothing.
-    ringing: AtomicBool,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum AlarmState {
-    #[default]
-    Quiet,
-    Ringing,
-    Urgent,
-    Closing,
-}
-
-/// Why a wait ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Woken {
-    /// There is work, or time is up.
-    Work,
-    /// The journal closes.
-    Closing,
-}
-
-impl Alarm {
-    /// There is work, when convenient.
-    pub(super) fn ring(&self) {
-        if !self.ringing.swap(true, Ordering::AcqRel) {
-            self.raise(AlarmState::Ringing);
-        }
-    }
-
-    /// There is work that somebody waits for.
-    pub(super) fn ring_urgently(&self) {
-        self.ringing.store(true, Ordering::Release);
-        self.raise(AlarmState::Urgent);
-    }
-
-    /// The journal closes.
-    pub(super) fn close(&self) {
-        self.raise(AlarmState::Closing);
-    }
-
-    fn raise(&self, to: AlarmState) {
-        let mut state = lock(&self.state);
-        if (*state as u8) < to as u8 {
-            *state = to;
-            self.changed.notify_all();
-        }
-    }
-
-    /// Waits until it rings, at most `longest`; then goes on for `pause`, unless it is urgent. What rings after this returns
-    /// is for the next wait.
-    pub(super) fn wait(&self, longest: Option<Duration>, pause: Duration) -> Woken {
-        let mut state = lock(&self.state);
-        let asleep = Instant::now();
-        while *state == AlarmState::Quiet {
-            match longest {
-                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(longest) => {
-                    let Some(left) = longest.checked_sub(asleep.elapsed()).filter(|left| !left.is_zero()) else { break };
-                    state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-                }
-            }
-        }
-        let rang = Instant::now();
-        while *state == AlarmState::Ringing {
-            let Some(left) = pause.checked_sub(rang.elapsed()).filter(|left| !left.is_zero()) else { break };
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        if *state == AlarmState::Closing {
-            return Woken::Closing;
-        }
-        *state = AlarmState::Quiet;
-        self.ringing.store(false, Ordering::Release);
-        Woken::Work
-    }
-
-    /// Sleeps that long, or until the journal closes.
-    pub(super) fn rest(&self, length: Duration) {
-        let start = Instant::now();
-        let mut state = lock(&self.state);
-        while *state != AlarmState::Closing {
-            let Some(left) = length.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) else { return };
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-}
-
-/// Records that wait to be written.
-#[derive(Debug)]
-pub(super) struct Queue {
-    state: Mutex<QueueState>,
-    filled: Condvar,
-    /// Room, in KiB.
-    pub room: Semaphore,
-}
-
-#[derive(Debug, Default)]
-struct QueueState {
-    waiting: VecDeque<Pending>,
-    /// Whether the commit thread sleeps.
-    sleeper: Sleeper,
-    phase: Phase,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Sleeper {
-    #[default]
-    Awake,
-    Asleep,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Phase {
-    #[default]
-    Open,
-    Closed,
-}
-
-/// One record on its way to the disk.
-#[derive(Debug)]
-pub(super) struct Pending {
-    pub record: Record,
-    pub answer: oneshot::Sender<Result<Position, AppendError>>,
-    /// The room it takes in the queue.
-    pub room_kib: u32,
-}
-
-impl Queue {
-    pub(super) fn new() -> Self {
-        Self { state: Mutex::default(), filled: Condvar::new(), room: Semaphore::new(QUEUE_KIB_MAX) }
-    }
-
-    /// Puts a record at the end.
-    pub(super) fn push(&self, pending: Pending) -> Result<(), AppendError> {
-        let mut state = lock(&self.state);
-        if state.phase == Phase::Closed {
-            return Err(AppendError::Closed);
-        }
-        state.waiting.push_back(pending);
-        if state.sleeper == Sleeper::Asleep {
-            state.sleeper = Sleeper::Awake;
-            drop(state);
-            self.filled.notify_one();
-        }
-        Ok(())
-    }
-
-    /// Takes what one group may hold: records from the front while `fits` says yes; the first always.
-    pub(super) fn take(&self, mut fits: impl FnMut(&Record) -> bool) -> Vec<Pending> {
-        let mut state = lock(&self.state);
-        let count = state.waiting.iter().take_while(|pending| fits(&pending.record)).count().max(1).min(state.waiting.len());
-        state.waiting.drain(..count).collect()
-    }
-
-    /// Waits until there is something to take; false: closed, and nothing is left.
-    pub(super) fn wait(&self) -> bool {
-        let mut state = lock(&self.state);
-        while state.waiting.is_empty() {
-            if state.phase == Phase::Closed {
-                return false;
-            }
-            state.sleeper = Sleeper::Asleep;
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.sleeper = Sleeper::Awake;
-        true
-    }
-
-    /// Takes no more records.
-    pub(super) fn close(&self) {
-        lock(&self.state).phase = Phase::Closed;
-        self.filled.notify_all();
-        self.room.close();
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        lock(&self.state).phase == Phase::Closed
     }
 }
 

@@ -4,7 +4,10 @@ use std::{fmt, net::IpAddr};
 
 use bytes::Bytes;
 
-use super::{EventKind, PerDestination, Plan, Revision, Selection, SourceId, WallTime};
+use super::{
+    EventKind, PerDestination, Plan, Revision, Selection, SourceId, WallTime,
+    outline::{EventPlace, Naming, Outline, Place},
+};
 
 /// The identity of an envelope: random, made at accept, kept for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,6 +105,8 @@ pub struct Envelope {
     pub events: u32,
     /// Which events go where.
     pub plan: Plan,
+    /// Where the events stand in the inflated body; None: it has to be read again.
+    pub outline: Option<Outline>,
     /// The body, byte for byte as the client sent it.
     pub body: Bytes,
 }
@@ -125,7 +130,7 @@ impl Envelope {
     /// length before them), the body to the end.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(160 + self.path.len() + self.body.len());
+        let mut out = Vec::with_capacity(256 + self.path.len() + 16 * self.events as usize + self.body.len());
         out.push(VERSION);
         out.extend_from_slice(&self.id.0.to_le_bytes());
         push_text(&mut out, self.source.as_str());
@@ -150,6 +155,7 @@ impl Envelope {
         out.extend_from_slice(&self.plan.revision.0.to_le_bytes());
         push_selection(&mut out, &self.plan.events.segment);
         push_selection(&mut out, &self.plan.events.rudderstack);
+        push_outline(&mut out, self.outline.as_ref());
         out.extend_from_slice(&self.body);
         out.into()
     }
@@ -191,6 +197,7 @@ impl Envelope {
                 revision: Revision(u64::from_le_bytes(fields.array("revision")?)),
                 events: PerDestination { segment: fields.selection()?, rudderstack: fields.selection()? },
             },
+            outline: fields.outline()?,
             body: bytes.slice(fields.at..),
         })
     }
@@ -249,6 +256,28 @@ fn push_selection(out: &mut Vec<u8>, selection: &Selection) {
             }
         }
     }
+}
+
+fn push_outline(out: &mut Vec<u8>, outline: Option<&Outline>) {
+    let Some(outline) = outline else { return out.push(0) };
+    out.push(match outline.naming {
+        Naming::All => 1,
+        Naming::Some => 2,
+    });
+    let absent = Place { start: u32::MAX, length: 0 };
+    for place in outline.frame {
+        push_place(out, place.unwrap_or(absent));
+    }
+    out.extend_from_slice(&u32::try_from(outline.events.len()).unwrap_or(0).to_le_bytes());
+    for event in &outline.events {
+        push_place(out, event.place);
+        out.extend_from_slice(&event.person.to_le_bytes());
+    }
+}
+
+fn push_place(out: &mut Vec<u8>, place: Place) {
+    out.extend_from_slice(&place.start.to_le_bytes());
+    out.extend_from_slice(&place.length.to_le_bytes());
 }
 
 /// A reader of fields that never runs past the end.
@@ -322,6 +351,32 @@ impl<'a> Fields<'a> {
     }
 }
 
+impl Fields<'_> {
+    fn outline(&mut self) -> Result<Option<Outline>, DecodeError> {
+        let naming = match self.byte("outline")? {
+            0 => return Ok(None),
+            1 => Naming::All,
+            2 => Naming::Some,
+            _ => return Err(DecodeError::Field("outline")),
+        };
+        let mut frame = [None; 4];
+        for place in &mut frame {
+            *place = Some(self.place()?).filter(|place| place.start != u32::MAX);
+        }
+        let count = u32::from_le_bytes(self.array("outline")?) as usize;
+        // A damaged count must not ask for more memory than there are bytes left.
+        let mut events = Vec::with_capacity(count.min(self.bytes.len() / 16));
+        for _ in 0..count {
+            events.push(EventPlace { place: self.place()?, person: u64::from_le_bytes(self.array("outline")?) });
+        }
+        Ok(Some(Outline { events, frame, naming }))
+    }
+
+    fn place(&mut self) -> Result<Place, DecodeError> {
+        Ok(Place { start: u32::from_le_bytes(self.array("outline")?), length: u32::from_le_bytes(self.array("outline")?) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -347,6 +402,11 @@ mod tests {
                 revision: Revision(9),
                 events: PerDestination { segment: Selection::All, rudderstack: Selection::Some(vec![0, 2]) },
             },
+            outline: Some(Outline {
+                events: vec![EventPlace { place: Place { start: 1, length: 2 }, person: 3 }],
+                frame: [None, Some(Place { start: 4, length: 5 }), None, None],
+                naming: Naming::Some,
+            }),
             body: Bytes::from_static(b"{}"),
         }
     }

@@ -63,6 +63,14 @@ pub fn parse_visiting<'a>(text: &'a [u8], mut visit: impl FnMut(usize, Option<Ke
 pub const LEVELS_VISITED: usize = 4;
 
 impl<'a> Raw<'a> {
+    /// A value whose text [`parse`] has accepted before, as it was kept; None for a text that cannot be one. A text that it has
+    /// not accepted reads as some value or other, without harm.
+    #[must_use]
+    pub fn accepted(text: &'a str) -> Option<Self> {
+        let first = text.as_bytes().first()?;
+        matches!(first, b'{' | b'[' | b'"' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9').then_some(Self(text))
+    }
+
     /// The value's own text.
     #[must_use]
     pub const fn text(self) -> &'a str {
@@ -146,7 +154,7 @@ impl<'a> Key<'a> {
     /// Whether it spells `name`, with escapes or without.
     #[must_use]
     pub fn is(self, name: &str) -> bool {
-        let inner = &self.0[1..self.0.len() - 1];
+        let inner = self.0.get(1..self.0.len().saturating_sub(1)).unwrap_or_default();
         inner == name || (!is_plain(inner) && unescape(inner) == name)
     }
 }
@@ -649,6 +657,15 @@ mod tests {
         fn a_string_stops_where_a_plain_search_stops(bytes: Vec<u8>, at in 0_usize..40) {
             let slow = bytes.iter().enumerate().skip(at).find(|(_, b)| matches!(b, b'"' | b'\\') || **b < 0x20).map(|(index, _)| index);
             prop_assert_eq!(string_stop(&bytes, at.min(bytes.len())), slow.unwrap_or(bytes.len()));
+        }
+
+        #[test]
+        fn a_text_that_was_never_accepted_does_no_harm(text in r#"[\[{"tfn-][\[\]{}",:0-9a\\ ]{0,24}"#) {
+            let Some(raw) = Raw::accepted(&text) else { return Ok(()) };
+            let _ = (raw.string(), raw.get("a"), raw.items().count());
+            for (key, value) in raw.members() {
+                let _ = (key.name(), value.kind());
+            }
         }
 
         #[test]

@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytes::Bytes;
 
 use self::edit::{Body, Late};
-use crate::model::{Encoding, Envelope, ReadError, Reading, Selection, WallTime};
+use crate::model::{Encoding, Envelope, Naming, ReadError, Reading, Selection, WallTime};
 
 /// Delivery that comes no later than this after arrival moves no event far enough to be put right, in milliseconds.
 const LATE_MS_MIN: i64 = 1_000;
@@ -84,7 +84,14 @@ pub fn segment_copy(envelope: &Envelope, inflated: &[u8], now: WallTime) -> Resu
 pub fn needs_edit(envelope: &Envelope, inflated: &[u8], now: WallTime) -> bool {
     let is_whole = envelope.plan.events.segment == Selection::All;
     let may_need_ip = client_ip(envelope).is_some() && (envelope.endpoint.is_client_side() || scan::mentions_direct(inflated));
-    !is_whole || late(envelope, now).is_some() || may_need_ip || !scan::has_message_ids(envelope.endpoint, inflated)
+    !is_whole || late(envelope, now).is_some() || may_need_ip || !has_message_ids(envelope, inflated)
+}
+
+fn has_message_ids(envelope: &Envelope, inflated: &[u8]) -> bool {
+    match &envelope.outline {
+        Some(outline) => outline.naming == Naming::All,
+        None => scan::has_message_ids(envelope.endpoint, inflated),
+    }
 }
 
 /// How late the delivery is; None when it is in time, or when the clock went backwards since.

@@ -1,4 +1,6 @@
-"""The requests that are posted, always the same: one track event of 1,024 bytes, and a batch of 20 events, 15 KB."""
+"""The requests that are posted, always the same ones in turn: a track event of 1,024 bytes, and a batch of 20 events, 15 KB.
+
+Each of the 1,000 events is of another person: segue keeps every person's events in order, and so sends one person's one by one."""
 import base64
 import json
 import random
@@ -11,10 +13,16 @@ AUTHORIZATION = "Basic " + base64.b64encode(f"{KEY}:".encode()).decode()
 SINGLE_BYTES = 1024
 BATCH_EVENTS = 20
 AGENT = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
-LUA = """local file = io.open("%s", "rb"); wrk.body = file:read("*a"); file:close()
-wrk.method = "POST"; wrk.path = "%s"
-wrk.headers["Content-Type"] = "application/json"; wrk.headers["Authorization"] = "%s"
-wrk.headers["User-Agent"] = "analytics-node/2.1.0"
+PERSONS = 1000
+LUA = """local requests, turn = {}, 0
+function init()
+  local headers = { ["Content-Type"] = "application/json", ["Authorization"] = "%s", ["User-Agent"] = "analytics-node/2.1.0" }
+  for body in io.lines("%s") do requests[#requests + 1] = wrk.format("POST", "%s", headers, body) end
+end
+function request()
+  turn = turn %% #requests + 1
+  return requests[turn]
+end
 function done(summary, latency)
   local e = summary.errors
   io.write(string.format('RESULT {"requests":%%d,"micros":%%d,"errors":%%d,"p50_us":%%d,"p99_us":%%d}\\n', summary.requests, summary.duration,
@@ -37,14 +45,27 @@ def event(draw, number):
     }
 
 
+def encode(value):
+    return json.dumps(value, separators=(",", ":"))
+
+
+def single(draw, number):
+    value = event(draw, number)
+    value["properties"]["pad"] = ""
+    value["properties"]["pad"] = "".join(draw.choice("abcdefghij klmnop") for _ in range(SINGLE_BYTES - len(encode(value))))
+    return value
+
+
+def batch(draw, first):
+    events = [event(draw, first + offset) for offset in range(BATCH_EVENTS)]
+    return {"batch": events, "sentAt": "2026-03-01T12:00:00.123Z", "writeKey": KEY}
+
+
 def write():
-    """Writes single.json and batch.json, and the scripts with which wrk posts them."""
+    """Writes the bodies, one a line, and the scripts with which wrk posts them."""
     draw = random.Random(42)
-    encode = lambda value: json.dumps(value, separators=(",", ":"))
-    single = event(draw, 1)
-    single["properties"]["pad"] = ""
-    single["properties"]["pad"] = "".join(draw.choice("abcdefghij klmnop") for _ in range(SINGLE_BYTES - len(encode(single))))
-    batch = {"batch": [event(draw, number) for number in range(BATCH_EVENTS)], "sentAt": "2026-03-01T12:00:00.123Z", "writeKey": KEY}
-    for name, body, path in (("single", single, "/v1/track"), ("batch", batch, "/v1/batch")):
-        (WORK / f"{name}.json").write_text(encode(body))
-        (WORK / f"{name}.lua").write_text(LUA % (WORK / f"{name}.json", path, AUTHORIZATION))
+    singles = [single(draw, number) for number in range(PERSONS)]
+    batches = [batch(draw, first) for first in range(0, PERSONS, BATCH_EVENTS)]
+    for name, values, path in (("single", singles, "/v1/track"), ("batch", batches, "/v1/batch")):
+        (WORK / f"{name}.lines").write_text("".join(encode(value) + "\n" for value in values))
+        (WORK / f"{name}.lua").write_text(LUA % (AUTHORIZATION, WORK / f"{name}.lines", path))

@@ -30,7 +30,7 @@ def closed_loop(url, body, seconds):
 def fixed_rate(oha, url, rate, seconds):
     """So many requests a second over 50 connections, whatever the answers take; a late request counts from when it was due."""
     done, cpu = run(["chrt", "-r", 5, oha, "--no-tui", "--output-format", "json", "-z", f"{seconds:g}s", "-q", rate, "-c", 50, "--latency-correction",
-                "--insecure", "-m", "POST", "-D", WORK / "single.json", "-H", f"Authorization: {bodies.AUTHORIZATION}",
+                "--insecure", "-m", "POST", "-Z", WORK / "single.lines", "-H", f"Authorization: {bodies.AUTHORIZATION}",
                 "-H", "Content-Type: application/json", f"{url}/v1/track"])
     try:
         result = json.loads(done.stdout)

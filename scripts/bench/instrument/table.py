@@ -33,6 +33,6 @@ def markdown(results, rows, peers):
     for title, scenario, field in rows:
         cells = [cell(list(figures(results, peer, scenario, field).values())) for peer in peers]
         if any(each != "-" for each in cells):
-            cells += [ratio(results, peer, scenario, field) for peer in others]
+            cells += [ratio(results, peer, scenario, field) if field != "drain_s" else "-" for peer in others]
             lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -1,0 +1,110 @@
+//! Records on their way to the commit thread.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, PoisonError},
+};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::{
+    AppendError,
+    stock::lock,
+    words::{Position, Record},
+};
+
+/// How many bytes may wait for the commit thread, in KiB: appends beyond wait their turn.
+pub(super) const QUEUE_KIB_MAX: usize = 16 << 10;
+
+/// Records that wait to be written.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<QueueState>,
+    filled: Condvar,
+    /// Room, in KiB.
+    pub room: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    waiting: VecDeque<Pending>,
+    /// Whether the commit thread sleeps.
+    sleeper: Sleeper,
+    phase: Phase,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Sleeper {
+    #[default]
+    Awake,
+    Asleep,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    Closed,
+}
+
+/// One record on its way to the disk.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub record: Record,
+    pub answer: oneshot::Sender<Result<Position, AppendError>>,
+    /// The room it takes in the queue.
+    pub room_kib: u32,
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self { state: Mutex::default(), filled: Condvar::new(), room: Semaphore::new(QUEUE_KIB_MAX) }
+    }
+
+    /// Puts a record at the end.
+    pub(super) fn push(&self, pending: Pending) -> Result<(), AppendError> {
+        let mut state = lock(&self.state);
+        if state.phase == Phase::Closed {
+            return Err(AppendError::Closed);
+        }
+        state.waiting.push_back(pending);
+        if state.sleeper == Sleeper::Asleep {
+            state.sleeper = Sleeper::Awake;
+            drop(state);
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes what one group may hold: records from the front while `fits` says yes; the first always.
+    pub(super) fn take(&self, mut fits: impl FnMut(&Record) -> bool) -> Vec<Pending> {
+        let mut state = lock(&self.state);
+        let count = state.waiting.iter().take_while(|pending| fits(&pending.record)).count().max(1).min(state.waiting.len());
+        state.waiting.drain(..count).collect()
+    }
+
+    /// Waits until there is something to take; false: closed, and nothing is left.
+    pub(super) fn wait(&self) -> bool {
+        let mut state = lock(&self.state);
+        while state.waiting.is_empty() {
+            if state.phase == Phase::Closed {
+                return false;
+            }
+            state.sleeper = Sleeper::Asleep;
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.sleeper = Sleeper::Awake;
+        true
+    }
+
+    /// Takes no more records.
+    pub(super) fn close(&self) {
+        lock(&self.state).phase = Phase::Closed;
+        self.filled.notify_all();
+        self.room.close();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.state).phase == Phase::Closed
+    }
+}
