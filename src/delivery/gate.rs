@@ -3,6 +3,7 @@
 use std::{
     num::NonZeroU32,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
@@ -19,6 +20,10 @@ use crate::{
 
 /// Failures in a row that open a destination's breaker.
 const FAILURES_MAX: u32 = 5;
+
+/// The longest wait between two probes of a destination that is down: one request costs it nothing, and a backlog should not
+/// wait long once it is back.
+const PROBE_WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// One upstream and its breaker.
 #[derive(Debug)]
@@ -40,7 +45,7 @@ pub(super) struct Pass<'a> {
 
 impl Gate {
     pub(super) fn new(upstream: Upstream, pace: Pace) -> Self {
-        let breaker = Breaker::new(FAILURES_MAX, Backoff::new(pace.retry_first, pace.retry_max));
+        let breaker = Breaker::new(FAILURES_MAX, Backoff::new(pace.retry_first, pace.retry_max.min(PROBE_WAIT_MAX)));
         Self { upstream, breaker: Mutex::new(breaker), changed: Notify::new() }
     }
 

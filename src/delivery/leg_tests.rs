@@ -25,7 +25,11 @@ use super::{
 use crate::{
     dialect,
     journal::{Entry, Position},
-    model::{BasicAuth, ByteSize, Encoding, Endpoint, Envelope, EnvelopeId, PerDestination, Plan, Revision, Selection, SourceId, WallTime},
+    model::{
+        BasicAuth, ByteSize, Encoding, Endpoint, Envelope, EnvelopeId, Head, Naming, Outline, PerDestination, Plan, Reading, Revision,
+        Selection, SourceId, WallTime,
+    },
+    routing::Person,
 };
 
 /// One event of a story: whose it is, and whether its destination will refuse it.
@@ -60,7 +64,19 @@ fn entry(number: usize, seeds: &[Seed]) -> Entry {
         outline: None,
         body: format!(r#"{{"batch":[{}]}}"#, events.join(",")).into(),
     };
+    // Every other record comes from an ingress that has noted where its events stand.
+    let outline = number.is_multiple_of(2).then(|| outline(&envelope)).flatten();
+    let envelope = Envelope { outline, ..envelope };
     Entry { position: Position { volume: 1, offset: number as u64 }, payload: envelope.encode(), planned }
+}
+
+fn outline(envelope: &Envelope) -> Option<Outline> {
+    let reading = Reading::of(envelope.endpoint, &envelope.body).unwrap();
+    let person = |(index, item): (usize, &_)| {
+        let head = Head::of(*item, envelope.endpoint);
+        Person::of(head.anonymous_id.as_deref(), head.user_id.as_deref(), &head.message_id(envelope.id, index)).0
+    };
+    Outline::of(&envelope.body, &reading, reading.items.iter().enumerate().map(person), Naming::All)
 }
 
 /// The events of a request: (person, (envelope, index), whether it is bad).
@@ -233,7 +249,7 @@ fn an_idle_slot_sends_at_once_and_a_busy_one_gathers() {
 
 #[test]
 fn a_record_that_cannot_be_read_goes_to_quarantine_as_it_is() {
-    let whole = entry(0, &[Seed { person: 1, bad: false }]);
+    let whole = entry(1, &[Seed { person: 1, bad: false }]);
     let broken = [whole.payload.slice(..40), bytes::Bytes::from_static(b"\xff"), {
         let mut cut = whole.payload.to_vec();
         cut.truncate(whole.payload.len() - 3);

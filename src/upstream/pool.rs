@@ -73,7 +73,7 @@ impl Pool {
             return Ok(lease);
         }
         if self.speaks() == Some(Protocol::H1) {
-            return self.connect().await;
+            return Box::pin(self.connect()).await;
         }
         let joining = self.joining.lock().await;
         if let Some(lease) = self.ready(wanted).await {
@@ -82,7 +82,8 @@ impl Pool {
         if self.speaks() == Some(Protocol::H1) {
             drop(joining);
         }
-        self.connect().await
+        // Boxed, as it is rare and large: its handshake would make every request's future four times as big.
+        Box::pin(self.connect()).await
     }
 
     async fn ready(&self, wanted: Wanted) -> Option<Lease> {
