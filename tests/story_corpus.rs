@@ -56,7 +56,7 @@ fn message_ids(endpoint: Endpoint, query: &str, headers: &[(String, String)], bo
         _ => body.to_vec(),
     };
     let reading = Reading::of(endpoint, &body).unwrap();
-    let own = |item| Head::of(item, endpoint).message_id.map(|id| id.into_owned());
+    let own = |item| Head::of(item, endpoint).message_id.map(std::borrow::Cow::into_owned);
     assert!(Head::of(reading.items[0], endpoint).message_id(EnvelopeId(0), 0).len() <= 100);
     reading.items.into_iter().map(own).collect()
 }
