@@ -413,7 +413,7 @@ async fn a_wait_that_was_asked_for_is_kept_across_a_restart() {
     let mut theatre = Theatre::open(settings()).await;
     theatre.segment.faults().add(Rule::next(1, Fault::status_retry_after(429, "3")));
     let happened = theatre.clock.now();
-    let body = format!(r#"{{"event":"Late","userId":"u1","messageId":"late","timestamp":"{happened}","sentAt":"{happened}"}}"#);
+    let body = format!(r#"{{"event":"Late","anonymousId":"p0","messageId":"late","timestamp":"{happened}","sentAt":"{happened}"}}"#);
     theatre.send_body(Endpoint::Single(EventKind::Track), "/v1/track", body.into(), Encoding::Identity, 1).await;
     theatre.send_singles(4, 1).await;
     let held = until("the lane is held", || match theatre.lane(Destination::Segment).state {

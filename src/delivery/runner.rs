@@ -142,12 +142,14 @@ impl<L: Leg> Runner<L> {
 
     /// Whether there is room for more.
     fn takes_in(&self) -> bool {
-        let (held, others) = (self.leg.held_bytes(), self.way.figures.held_bytes.load(Ordering::Relaxed));
+        let held = self.leg.held_bytes();
+        // What this lane told the process last is not what it holds now.
+        let all = self.way.figures.held_bytes.load(Ordering::Relaxed).saturating_sub(self.told_bytes) + held;
         self.configured
             && self.quarantine_due.is_none()
             && self.ends.quarantined.len() < QUARANTINE_WAITING_MAX
             && self.leg.records() < LANE_RECORDS_MAX
-            && (held < LANE_BYTES_MIN || (held < LANE_BYTES_MAX && others < self.bounds.memory_bytes_max))
+            && (held < LANE_BYTES_MIN || (held < LANE_BYTES_MAX && all < self.bounds.memory_bytes_max))
     }
 
     fn send_what_may_go(&mut self, now: Instant) {
