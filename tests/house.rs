@@ -131,7 +131,7 @@ fn bad_shapes_are_refused() {
 
 /// A module of tests that stands in a file of its own, beside what it tests.
 fn is_test_file(name: &str) -> bool {
-    Path::new(name).file_name().is_some_and(|file| file == "tests.rs")
+    Path::new(name).file_name().and_then(|file| file.to_str()).is_some_and(|file| file == "tests.rs" || file.ends_with("_tests.rs"))
 }
 
 /// Which floor each top module stands on.
@@ -208,7 +208,7 @@ impl House {
     fn fault_of(&self, name: &str, reference: &Reference) -> Option<String> {
         if reference.path.last().is_some_and(|last| last == "*")
             && !is_test_file(name)
-            && !reference.inside.iter().any(|module| module == "tests")
+            && !reference.inside.iter().any(|module| module == "tests" || module.ends_with("_tests"))
         {
             return Some("is a glob: name what is used".to_owned());
         }
