@@ -23,7 +23,7 @@ use crate::{
     clock::Clock,
     model::{Destination, SourceIdError},
     routing::RouteError,
-    tls::InitError,
+    tls::{InitError, TlsError},
     upstream::UpstreamError,
 };
 
@@ -67,6 +67,9 @@ pub enum DemoError {
     /// The local CA.
     #[error(transparent)]
     Ca(#[from] InitError),
+    /// The stand-ins' certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The sidecar.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -203,7 +206,7 @@ async fn interrupted() {
 fn summary(out: &mut impl Write, stage: &Stage, lines: &[Line]) -> io::Result<Outcome> {
     writeln!(
         out,
-        "\n{:<14} {:>12} {:>9} {:>17} {:>17} {:>8}",
+        "\n{:<14} {:>12} {:>7} {:>16} {:>16} {:>7}",
         "source", "acknowledged", "refused", "Segment has", "RudderStack has", "missing"
     )?;
     let mut lost = 0;
@@ -211,21 +214,14 @@ fn summary(out: &mut impl Write, stage: &Stage, lines: &[Line]) -> io::Result<Ou
         let missing = line.missing.segment + line.missing.rudderstack;
         let has = |due: usize, missing: usize| format!("{} of {due}", due - missing);
         let (segment, rudderstack) = (has(line.due.segment, line.missing.segment), has(line.due.rudderstack, line.missing.rudderstack));
-        writeln!(out, "{:<14} {:>12} {:>9} {segment:>17} {rudderstack:>17} {missing:>8}", line.source, line.acknowledged, line.refused)?;
+        writeln!(out, "{:<14} {:>12} {:>7} {segment:>16} {rudderstack:>16} {missing:>7}", line.source, line.acknowledged, line.refused)?;
         lost += missing;
     }
-    writeln!(out)?;
+    writeln!(out, "\n{:<28} {:>9} = {:>9} + {:>7} + {:>11} + {:>5}", "lane", "planned", "delivered", "waiting", "quarantined", "other")?;
     for (lane, ledger) in stage.sidecar.ledger() {
-        writeln!(
-            out,
-            "{:<28} planned {} = delivered {} + waiting {} + quarantined {} + other {}",
-            format!("{lane}:"),
-            ledger.planned,
-            ledger.delivered,
-            ledger.pending,
-            ledger.quarantined,
-            ledger.deduplicated + ledger.suppressed + ledger.expired + ledger.purged
-        )?;
+        let other = ledger.deduplicated + ledger.suppressed + ledger.expired + ledger.purged;
+        let (planned, delivered, waiting, quarantined) = (ledger.planned, ledger.delivered, ledger.pending, ledger.quarantined);
+        writeln!(out, "{:<28} {planned:>9} = {delivered:>9} + {waiting:>7} + {quarantined:>11} + {other:>5}", lane.to_string())?;
     }
     if lost == 0 {
         writeln!(out, "\nnothing was lost")?;

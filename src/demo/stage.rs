@@ -30,16 +30,24 @@ pub(super) struct Stage {
 /// Builds everything below `dir`.
 pub(super) async fn build(dir: &Path) -> Result<Stage, DemoError> {
     let clock = Clock::system();
-    let keys = |key: fn(&App) -> &'static str| APPS.iter().map(|app| standin::Key::enabled(key(app))).collect();
-    let options = standin::Options { keep: standin::Keep::COMPACT, clock: clock.clone(), ..standin::Options::default() };
-    let segment = SegmentStandin::start(standin::Options { keys: keys(|app| app.segment_key), ..options.clone() }).await?;
-    let rudderstack = RudderStandin::start(standin::Options { keys: keys(|app| app.rudderstack_key), ..options }).await?;
-
     let certs = dir.join("certs");
     let names = vec!["api.segment.io".to_owned()];
     let made = tls::init(&certs, &names, tls::Existing::Refuse, clock.now())?;
+    let settings = tls::Settings { mode: tls::Mode::LocalCa { dir: certs }, names };
+
+    // The vendors speak TLS too, under the same CA, which the sidecar trusts for them because it is told to.
+    let now = clock.clone();
+    let vendors = tls::Certificates::load(&settings, move || now.now())?.server_config();
+    let keys = |key: fn(&App) -> &'static str| APPS.iter().map(|app| standin::Key::enabled(key(app))).collect();
+    let options =
+        standin::Options { tls: Some(vendors), keep: standin::Keep::COMPACT, clock: clock.clone(), ..standin::Options::default() };
+    let segment = SegmentStandin::start(standin::Options { keys: keys(|app| app.segment_key), ..options.clone() }).await?;
+    let rudderstack = RudderStandin::start(standin::Options { keys: keys(|app| app.rudderstack_key), ..options }).await?;
+
     let sources = APPS.iter().map(|app| Ok((*app, source(app)?))).collect::<Result<Vec<_>, DemoError>>()?;
-    let config = config(dir, certs, names, &segment.url(), &rudderstack.url(), sources.iter().map(|(_, source)| source.clone()).collect());
+    let to = |url: String| upstream::Settings { url, ca_file: Some(made.root.clone()), ..upstream::Settings::default() };
+    let mut config = config(dir, settings, to(segment.url()), to(rudderstack.url()));
+    config.sources = sources.iter().map(|(_, source)| source.clone()).collect();
     let sidecar = Sidecar::start_with(config, clock).await?;
 
     let address = sidecar.tls_address().ok_or(DemoError::NoTls)?;
@@ -93,16 +101,14 @@ fn source(app: &App) -> Result<Source, DemoError> {
     })
 }
 
-fn config(dir: &Path, certs: std::path::PathBuf, names: Vec<String>, segment: &str, rudderstack: &str, sources: Vec<Source>) -> Config {
-    let to = |url: &str| upstream::Settings { url: url.to_owned(), ..upstream::Settings::default() };
+fn config(dir: &Path, tls: tls::Settings, segment: upstream::Settings, rudderstack: upstream::Settings) -> Config {
     let mut config = Config::default();
     config.ingress.listen = None;
     config.ingress.listen_tls = Some(([127, 0, 0, 1], 0).into());
-    config.tls = Some(tls::Settings { mode: tls::Mode::LocalCa { dir: certs }, names });
+    config.tls = Some(tls);
     config.journal.dir = dir.join("data");
-    config.segment = SegmentConfig { us: to(segment), eu: to(segment), cdn: to(segment), cdn_settings: to(segment) };
-    config.rudderstack = Some(to(rudderstack));
+    config.segment = SegmentConfig { us: segment.clone(), eu: segment.clone(), cdn: segment.clone(), cdn_settings: segment };
+    config.rudderstack = Some(rudderstack);
     config.telemetry.metrics = Some(([127, 0, 0, 1], 0).into());
-    config.sources = sources;
     config
 }
