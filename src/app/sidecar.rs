@@ -105,7 +105,7 @@ impl Sidecar {
     /// When a part cannot start.
     pub async fn start_with(config: Config, clock: Clock) -> Result<Handle, StartError> {
         // Everything that can be wrong without touching the world comes first.
-        let sources = Arc::new(ArcSwap::from_pointee(Sources::new(Revision::default(), config.sources.clone())?));
+        let sources = Sources::new(Revision::default(), config.sources.clone())?;
         let relays = relays(&config)?;
         let rudderstack = config.rudderstack.as_ref().map(|settings| upstream("[rudderstack]", settings)).transpose()?;
         let certificates = match config.tls.clone().filter(|_| config.ingress.listen_tls.is_some()) {
@@ -113,6 +113,7 @@ impl Sidecar {
             None => None,
         };
         let (journal, report) = open_journal(&config).await?;
+        let sources = Arc::new(ArcSwap::from_pointee(sources.at(journal.revision())));
 
         let exposition = Arc::new(Exposition::new());
         let upstreams = Upstreams { segment_us: relays.us.clone(), segment_eu: relays.eu.clone(), rudderstack };

@@ -75,6 +75,12 @@ impl Sources {
         Ok(built)
     }
 
+    /// The same sources under another revision: a journal that has seen changes goes on from its own.
+    #[must_use]
+    pub fn at(self, revision: Revision) -> Self {
+        Self { revision, ..self }
+    }
+
     /// The revision these routes stand for.
     #[must_use]
     pub const fn revision(&self) -> Revision {
