@@ -14,6 +14,7 @@ use super::{
     AppendError, DiskFile,
     format::{Checkpoint, FILE_HEADER_BYTES, FileHeader, FileKind, FrameHeader, InGroup, Kind, Seal, record_bytes},
     keeper::{self, NoRoom},
+    preparation::Filling,
     queue::Pending,
     shared::{Shared, Volume},
     stock::{Kept, Stock, lock},
@@ -193,8 +194,9 @@ impl Committer {
     fn try_write(&mut self, records: &[Record]) -> Result<Written, NoRoom> {
         let bytes: u64 = records.iter().map(|record| record_bytes(&record.source, record.payload.len())).sum();
         if self.writer.as_ref().is_none_or(|writer| writer.offset > 0 && writer.offset + bytes > writer.size) {
-            self.writer = None;
+            let full = self.writer.take().map(|writer| Filling::Full { bytes: writer.offset, groups: writer.groups });
             let spare = keeper::take_spare(&self.shared)?;
+            lock(&self.shared.log).filling.go_on(full);
             let seal = self.shared.seal(FileKind::Volume, spare.id);
             self.writer = Some(Writer { id: spare.id, file: spare.file, seal, offset: 0, size: spare.size, groups: 0 });
             self.shared.keeper.ring();

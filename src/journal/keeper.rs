@@ -2,7 +2,8 @@
 //!
 //! A volume is given back only when every lane has passed it and a durable cursor says so. Passed volumes are kept for replay as
 //! long as the settings say and there is room; when room is short the oldest goes first. A passed volume of full size becomes
-//! the next volume under a new name, which spares the disk writing zeros.
+//! the next volume under a new name, whose blocks have been written
+//! already; a new one is made ready as [`Preparation`](super::preparation::Preparation) says.
 
 use std::{io, time::Duration};
 
@@ -15,8 +16,6 @@ use super::{
 
 /// How often passed volumes are looked at when nothing happens.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How much is written at once to fill a new volume.
-const FILL_BYTES: usize = 1 << 20;
 /// The reserve, as a share of the quota: cursors and quarantine go on in it when the log is full.
 const RESERVE_SHARE: u64 = 16;
 
@@ -133,9 +132,9 @@ fn quota(shared: &Shared) -> u64 {
 fn create(shared: &Shared, size: u64) -> Result<(), NoRoom> {
     let id = next_id(shared);
     let name = names::volume(id);
+    let preparation = lock(&shared.log).filling.preparation(shared.tuning.allocation_group_bytes);
     let made = shared.disk.create(&name).and_then(|file| {
-        file.allocate(size)?;
-        fill(file.as_ref(), size)?;
+        preparation.carry_out(file.as_ref(), size)?;
         file.sync_data()?;
         shared.disk.sync_dir()?;
         Ok(file)
@@ -150,18 +149,6 @@ fn create(shared: &Shared, size: u64) -> Result<(), NoRoom> {
             Err(NoRoom::of(error))
         }
     }
-}
-
-/// Writes zeros, so that a later sync has no block to allocate and no metadata to commit (reliability.md H6).
-fn fill(file: &dyn super::DiskFile, size: u64) -> io::Result<()> {
-    let zeros = vec![0; FILL_BYTES.min(usize::try_from(size).unwrap_or(FILL_BYTES))];
-    let mut offset = 0;
-    while offset < size {
-        let count = zeros.len().min(usize::try_from(size - offset).unwrap_or(usize::MAX));
-        file.write_at(&zeros[..count], offset)?;
-        offset += count as u64;
-    }
-    Ok(())
 }
 
 /// Makes a passed volume the next one. What stands in it does not validate under its new number.

@@ -68,6 +68,20 @@
 //! A cursor file has two slots at 512, written in turn: CRC-32 of what follows (4), length (4), number of the save (8), the state.
 //! A save never needs space. The slot with the highest number that validates counts, over all files.
 //!
+//! # The space of a volume
+//!
+//! A volume has its full length on disk before it is written to. How its space is made ready follows from the mean group of
+//! the volume that was filled last:
+//!
+//! | what was written before | the next volume is | cost |
+//! |---|---|---|
+//! | nothing yet | allocated | ready in milliseconds; each sync commits metadata too |
+//! | part of the first volume | zeroed | every byte is written twice; a sync has its data to write, and nothing else |
+//! | groups below 32 KiB | zeroed | as above |
+//! | groups of 32 KiB or more | allocated | each sync commits metadata too, which is little beside so much data |
+//!
+//! A passed volume that is used again has its blocks already, and costs neither.
+//!
 //! # What is assumed of the disk
 //!
 //! A successful fdatasync keeps the bytes and the length of the file, a successful fsync of the directory its names. Without them any subset of
@@ -89,14 +103,17 @@ mod error;
 mod fault_tests;
 mod format;
 mod handle;
+mod heads;
 mod keeper;
 mod lane;
 mod lane_state;
+mod listing;
 #[cfg(test)]
 mod model_disk;
 #[cfg(test)]
 mod model_tests;
 mod names;
+mod preparation;
 mod quarantine;
 mod queue;
 mod reader;

@@ -82,6 +82,8 @@ struct World {
     disk: Arc<ModelDisk>,
     settings: Settings,
     broken: Broken,
+    /// Decides how volumes are prepared.
+    allocation_group_bytes: u64,
     facts: BTreeMap<u64, Fact>,
     next_number: u64,
     sources: Vec<SourceId>,
@@ -126,7 +128,8 @@ impl World {
         };
         let sources = ["web", "ios-app", "billing.server"].map(|name| SourceId::parse(name).unwrap()).to_vec();
         let disk = ModelDisk::new(dice.next(), broken.lie);
-        Self { dice, disk, settings, broken, facts: BTreeMap::new(), next_number: 1, sources, met: Met::default() }
+        let allocation_group_bytes = dice.below(3) * 300;
+        Self { dice, disk, settings, broken, allocation_group_bytes, facts: BTreeMap::new(), next_number: 1, sources, met: Met::default() }
     }
 
     fn tuning(&self) -> Tuning {
@@ -134,6 +137,7 @@ impl World {
             unsaved_events_max: UNSAVED_EVENTS_MAX,
             broken_pause: Duration::ZERO,
             full_pause: Duration::ZERO,
+            allocation_group_bytes: self.allocation_group_bytes,
             sabotage: self.broken.sabotage,
         }
     }

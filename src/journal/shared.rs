@@ -13,6 +13,7 @@ use super::{
     Disk, Settings,
     alarm::Alarm,
     format::{Epoch, FileKind, Seal},
+    preparation::{ALLOCATION_GROUP_BYTES, Filling},
     quarantine::Quarantine,
     queue::Queue,
     stock::{Stock, lock},
@@ -52,6 +53,8 @@ pub(super) struct Tuning {
     pub broken_pause: Duration,
     /// How long a full journal refuses before it looks for room again.
     pub full_pause: Duration,
+    /// From which mean size of a group on new volumes are allocated only.
+    pub allocation_group_bytes: u64,
     #[cfg(test)]
     pub sabotage: super::sabotage::Sabotage,
 }
@@ -62,6 +65,7 @@ impl Default for Tuning {
             unsaved_events_max: super::UNSAVED_COMPLETIONS_MAX,
             broken_pause: BROKEN_PAUSE,
             full_pause: FULL_PAUSE,
+            allocation_group_bytes: ALLOCATION_GROUP_BYTES,
             #[cfg(test)]
             sabotage: super::sabotage::Sabotage::None,
         }
@@ -126,6 +130,8 @@ pub(super) struct Log {
     pub recovered_planned: Vec<PerDestination<u64>>,
     /// The next volume, ready to be written.
     pub spare: Option<Spare>,
+    /// What decides how the next one is made.
+    pub filling: Filling,
     /// The number of the next volume to be made. Numbers are never used twice.
     pub next_id: u64,
     /// Bytes of the journal's other files.

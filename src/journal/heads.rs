@@ -1,0 +1,191 @@
+//! The volumes as opening finds them: where each begins, where it ends, what is planned in it.
+//!
+//! Only the newest volume is scanned; every other one ends where the checkpoint of its successor says. Before it is believed,
+//! what is scanned is synced and dropped from the system's cache: pages whose sync failed read well from there, and are not on disk.
+
+use std::{collections::BTreeMap, io};
+
+use super::{
+    Disk, OpenError,
+    cursor::Snapshot,
+    format::{Checkpoint, Epoch, FILE_HEADER_BYTES, FileKind, HeaderRead, InGroup, Kind, Seal},
+    listing::{Listing, header_of, newer},
+    names,
+    scan::{Body, Piece, Scanner, Then, Wants},
+    words::{Position, RecoveryReport},
+};
+use crate::model::{PerDestination, SourceId, WallTime};
+
+/// One volume, as its first bytes and a scan tell.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub size: u64,
+    pub checkpoint: Option<Checkpoint>,
+    pub opened_at: WallTime,
+    pub revision: u64,
+    /// Where its records end; None: not known yet.
+    pub limit: Option<u64>,
+}
+
+/// Everything planned, by source.
+pub(super) type Sums = BTreeMap<SourceId, PerDestination<u64>>;
+
+pub(super) fn read_heads(
+    disk: &dyn Disk,
+    epoch: Epoch,
+    seal_of: &impl Fn(u64) -> Seal,
+    listing: &Listing,
+    report: &mut RecoveryReport,
+) -> Result<BTreeMap<u64, Head>, OpenError> {
+    let mut heads = BTreeMap::new();
+    for id in &listing.volumes {
+        let name = names::volume(*id);
+        let failed = |source| OpenError::Disk { doing: format!("cannot read {name}"), source };
+        match header_of(disk, &name, FileKind::Volume) {
+            Ok(HeaderRead::Newer(found)) => return Err(newer(name, found)),
+            Ok(HeaderRead::Valid(header)) if header.epoch != epoch => {
+                report.foreign.push(name);
+                continue;
+            }
+            // The name says what a damaged header does not: whose records are valid is for their checksums to say.
+            Ok(HeaderRead::Valid(_) | HeaderRead::Invalid) | Err(_) => {}
+        }
+        let file = disk.open(&name).map_err(failed)?;
+        let size = file.size().map_err(failed)?;
+        let mut head = Head { size, checkpoint: None, opened_at: WallTime::from_millis(0), revision: 0, limit: None };
+        let seal = seal_of(*id);
+        let mut scanner = Scanner::new(file.as_ref(), &seal, FILE_HEADER_BYTES, size);
+        if let Some(Piece::Frame { header, body: Body::Whole(body), .. }) = scanner.next(|_| Wants::Body) {
+            (head.opened_at, head.revision) = (header.received_at, header.revision.0);
+            head.checkpoint = if header.kind == Kind::Checkpoint { Checkpoint::decode(body) } else { None };
+        }
+        heads.insert(*id, head);
+    }
+    Ok(heads)
+}
+
+/// Lets each checkpoint say where the log ended before it. Volumes in between hold groups that were written again
+/// elsewhere: they are void, taken out and returned.
+pub(super) fn chain(heads: &mut BTreeMap<u64, Head>) -> Vec<u64> {
+    let links: Vec<(u64, Position)> = heads.iter().filter_map(|(id, head)| Some((*id, head.checkpoint.as_ref()?.since))).collect();
+    let mut void = Vec::new();
+    for (id, since) in links.into_iter().rev() {
+        if void.contains(&id) {
+            continue;
+        }
+        void.extend(heads.range(since.volume + 1..).map(|(between, _)| *between).take_while(|between| *between < id));
+        if let Some(head) = heads.get_mut(&since.volume) {
+            head.limit = Some(since.offset);
+        }
+    }
+    heads.retain(|id, _| !void.contains(id));
+    void
+}
+
+/// The newest sums that are known, and from where on records must be added to them.
+pub(super) fn planned_base(heads: &BTreeMap<u64, Head>, saved: Option<&Snapshot>) -> (Sums, Position) {
+    let newest = heads.iter().rev().find_map(|(id, head)| Some((Position { volume: *id, offset: 0 }, head.checkpoint.as_ref()?)));
+    match (newest, saved) {
+        (Some((start, checkpoint)), saved) if saved.is_none_or(|saved| saved.end < start) => {
+            (checkpoint.planned.iter().cloned().collect(), start)
+        }
+        (_, Some(saved)) => {
+            let mut sums = Sums::new();
+            for lane in &saved.lanes {
+                *sums.entry(lane.id.source.clone()).or_default().of_mut(lane.id.destination) = lane.planned;
+            }
+            (sums, saved.end)
+        }
+        (_, None) => (Sums::new(), Position::default()),
+    }
+}
+
+/// What a scan keeps of a frame.
+pub(super) struct Scanned {
+    offset: u64,
+    group: u32,
+    place: InGroup,
+    pub revision: u64,
+    /// Whose record; None for checkpoints.
+    source: Option<SourceId>,
+    planned: PerDestination<u32>,
+}
+
+/// Reads a volume from its start to its end, and finds its limit when nobody says it; 0: there is no record in it. What a
+/// crash left half written is in the last group, behind what is known to be committed: it is cut off, as nobody was told that it
+/// was kept. Anything unreadable before that was whole once, and is damage.
+pub(super) fn scan(
+    disk: &dyn Disk,
+    seal: &Seal,
+    id: u64,
+    head: &mut Head,
+    committed: u64,
+    report: &mut RecoveryReport,
+) -> io::Result<Vec<Scanned>> {
+    let file = disk.open(&names::volume(id))?;
+    let _ = file.sync_data();
+    let _ = file.drop_cache();
+    let mut scanner = Scanner::new(file.as_ref(), seal, FILE_HEADER_BYTES, head.limit.unwrap_or(head.size));
+    let mut frames: Vec<Scanned> = Vec::new();
+    let mut end = 0;
+    // Where it cannot be read, and the group that this place belongs to, at the earliest.
+    let mut doubtful: Vec<(u64, u32)> = Vec::new();
+    while let Some(piece) = scanner.next(|_| Wants::Body) {
+        match piece {
+            Piece::Unreadable { offset, then } => {
+                if then == Then::Frame || offset < head.limit.unwrap_or(committed) {
+                    doubtful.push((offset, frames.last().map_or(1, next_group)));
+                }
+            }
+            Piece::Frame { offset, header, body } => {
+                if matches!(body, Body::Damaged) {
+                    doubtful.push((offset, header.group));
+                }
+                end = offset + header.frame_bytes();
+                let (group, place, revision, planned) = (header.group, header.place, header.revision.0, header.planned);
+                if head.opened_at == WallTime::from_millis(0) {
+                    head.opened_at = header.received_at;
+                }
+                frames.push(Scanned { offset, group, place, revision, source: header.source, planned });
+            }
+        }
+    }
+    let last_group = frames.last().map_or(0, |frame| frame.group);
+    let is_torn = |(offset, group): &(u64, u32)| *offset >= committed && *group >= last_group;
+    let torn = doubtful.iter().find(|place| head.limit.is_none() && is_torn(place)).map(|(offset, _)| *offset);
+    let at = |offset| Position { volume: id, offset };
+    if head.limit.is_none() {
+        end = torn.unwrap_or(end);
+        frames.retain(|frame| frame.offset < end);
+        let unfinished = frames.last().is_some_and(|frame| frame.place == InGroup::Before);
+        if torn.is_some() || unfinished {
+            report.torn_at = Some(at(end));
+        }
+        let limit = if frames.is_empty() { 0 } else { end };
+        head.limit = Some(limit);
+        // Whatever stands behind is void, and its space is of use.
+        if limit > 0 && end < head.size && file.truncate(end).is_ok() {
+            head.size = end;
+        }
+    }
+    report.damaged.extend(doubtful.iter().filter(|(offset, _)| torn.is_none_or(|torn| *offset < torn)).map(|(offset, _)| at(*offset)));
+    Ok(frames)
+}
+
+/// The group that what follows this frame belongs to, at the earliest.
+const fn next_group(frame: &Scanned) -> u32 {
+    match frame.place {
+        InGroup::Before => frame.group,
+        InGroup::Last => frame.group + 1,
+    }
+}
+
+/// Adds what is planned in a volume from `count_from` on.
+pub(super) fn add_up(frames: &[Scanned], id: u64, count_from: Position, planned: &mut Sums) {
+    for frame in frames.iter().filter(|frame| Position { volume: id, offset: frame.offset } >= count_from) {
+        let Some(source) = &frame.source else { continue };
+        let sums = planned.entry(source.clone()).or_default();
+        sums.segment += u64::from(frame.planned.segment);
+        sums.rudderstack += u64::from(frame.planned.rudderstack);
+    }
+}

@@ -1,0 +1,110 @@
+//! What is in the data directory when it is opened, and which journal it is.
+
+use std::{collections::BTreeSet, io};
+
+use super::{
+    Disk, OpenError,
+    cursor::Snapshot,
+    format::{Epoch, FileHeader, FileKind, HEADER_LENGTH, HeaderRead, VERSION},
+    names::{self, Name},
+};
+
+/// Names in the directory, by meaning.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    has_identity: bool,
+    pub volumes: BTreeSet<u64>,
+    pub cursors: Vec<u64>,
+    pub quarantines: Vec<u64>,
+    unfinished: Vec<String>,
+    pub foreign: Vec<String>,
+}
+
+pub(super) fn list(disk: &dyn Disk) -> Result<Listing, OpenError> {
+    let entries = disk.list().map_err(|source| OpenError::Disk { doing: "cannot list the data directory".to_owned(), source })?;
+    let mut listing = Listing::default();
+    for name in entries {
+        match Name::of(&name) {
+            Name::Identity => listing.has_identity = true,
+            Name::Lock => {}
+            Name::Volume(id) => {
+                listing.volumes.insert(id);
+            }
+            Name::Cursor(id) => listing.cursors.push(id),
+            Name::Quarantine(id) => listing.quarantines.push(id),
+            Name::Unfinished => listing.unfinished.push(name),
+            Name::Foreign => listing.foreign.push(name),
+        }
+    }
+    Ok(listing)
+}
+
+/// A file's header.
+pub(super) fn header_of(disk: &dyn Disk, name: &str, kind: FileKind) -> io::Result<HeaderRead> {
+    let file = disk.open(name)?;
+    let mut bytes = [0; HEADER_LENGTH];
+    let count = file.read_at(&mut bytes, 0)?;
+    Ok(FileHeader::decode(kind, &bytes[..count]))
+}
+
+pub(super) fn newer(file: String, found: u32) -> OpenError {
+    OpenError::NewerFormat { file, found, known: VERSION }
+}
+
+/// The journal's epoch: from its file, else from a volume, else a new one; and whether it is new.
+pub(super) fn identity(disk: &dyn Disk, listing: &Listing) -> Result<(Epoch, bool), OpenError> {
+    let mut known = None;
+    if listing.has_identity {
+        match header_of(disk, names::IDENTITY, FileKind::Identity) {
+            Ok(HeaderRead::Valid(header)) => return Ok((header.epoch, false)),
+            Ok(HeaderRead::Newer(found)) => return Err(newer(names::IDENTITY.to_owned(), found)),
+            Ok(HeaderRead::Invalid) | Err(_) => {}
+        }
+    }
+    for id in listing.volumes.iter().rev() {
+        match header_of(disk, &names::volume(*id), FileKind::Volume) {
+            Ok(HeaderRead::Valid(header)) if known.is_none() => known = Some(header.epoch),
+            Ok(HeaderRead::Newer(found)) => return Err(newer(names::volume(*id), found)),
+            _ => {}
+        }
+    }
+    let (epoch, is_fresh) = known.map_or_else(|| (Epoch(uuid::Uuid::new_v4().as_u128()), true), |epoch| (epoch, false));
+    write_identity(disk, epoch).map_err(|source| OpenError::Disk { doing: format!("cannot write {}", names::IDENTITY), source })?;
+    Ok((epoch, is_fresh))
+}
+
+fn write_identity(disk: &dyn Disk, epoch: Epoch) -> io::Result<()> {
+    let unfinished = names::unfinished(names::IDENTITY);
+    let _ = disk.remove(&unfinished);
+    let file = disk.create(&unfinished)?;
+    file.write_at(&FileHeader { epoch, id: 0, slot_bytes: 0 }.encode(FileKind::Identity), 0)?;
+    file.sync_data()?;
+    disk.rename(&unfinished, names::IDENTITY)?;
+    disk.sync_dir()
+}
+
+/// Removes what has no meaning. In a journal whose epoch is lost nothing is removed: what cannot be read may be dear.
+pub(super) fn clean(disk: &dyn Disk, is_fresh: bool, listing: &Listing, volumes: impl Iterator<Item = u64>) {
+    for name in &listing.unfinished {
+        let _ = disk.remove(name);
+    }
+    if !is_fresh {
+        for id in volumes {
+            let _ = disk.remove(&names::volume(id));
+        }
+    }
+    let _ = disk.sync_dir();
+}
+
+/// A number above every one that was ever used, as far as anything tells.
+pub(super) fn next_volume(listing: &Listing, saved: Option<&Snapshot>) -> u64 {
+    let in_names = listing.volumes.last().copied().unwrap_or(0);
+    let in_cursors = saved.map_or(0, |saved| saved.lanes.iter().map(|lane| lane.cursor.low.volume).fold(saved.end.volume, u64::max));
+    in_names.max(in_cursors) + 1
+}
+
+pub(super) fn other_bytes(disk: &dyn Disk, listing: &Listing) -> u64 {
+    let cursors = listing.cursors.iter().map(|id| names::cursor(*id));
+    let quarantines = listing.quarantines.iter().map(|id| names::quarantine(*id));
+    cursors.chain(quarantines).filter_map(|name| disk.open(&name).and_then(|file| file.size()).ok()).sum()
+}
