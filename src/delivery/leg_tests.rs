@@ -18,6 +18,7 @@ use super::{
     Batch,
     chunks::Cut,
     leg::{Cargo, Fate, Leg, Parcel, Refused},
+    packer::Packing,
     records::Ends,
     rudderstack::RudderStackLeg,
     segment::SegmentLeg,
@@ -77,6 +78,10 @@ fn outline(envelope: &Envelope) -> Option<Outline> {
         Person::of(head.anonymous_id.as_deref(), head.user_id.as_deref(), &head.message_id(envelope.id, index)).0
     };
     Outline::of(&envelope.body, &reading, reading.items.iter().enumerate().map(person), Naming::All)
+}
+
+fn gzip() -> Packing {
+    Packing::toward("https://rudderstack.test", &Arc::default())
 }
 
 /// The events of a request: (person, (envelope, index), whether it is bad).
@@ -212,7 +217,7 @@ proptest! {
         (events_max, bytes_max, slots) in (1_usize..20, 100_u64..2_000, 1_usize..9),
     ) {
         let batch = Batch { events_max, bytes_max: ByteSize(bytes_max) };
-        let leg = RudderStackLeg::new(slots, batch, dialect::Settings::default(), Arc::default(), Arc::default());
+        let leg = RudderStackLeg::new(slots, batch, dialect::Settings::default(), gzip(), Arc::default());
         let story = run(leg, &envelopes, &choices);
         check(&story, &envelopes);
         for (_, id) in &story.delivered {
@@ -232,7 +237,7 @@ proptest! {
 
 #[test]
 fn an_idle_slot_sends_at_once_and_a_busy_one_gathers() {
-    let leg = || RudderStackLeg::new(1, Batch::default(), dialect::Settings::default(), Arc::default(), Arc::default());
+    let leg = || RudderStackLeg::new(1, Batch::default(), dialect::Settings::default(), gzip(), Arc::default());
     let (mut leg, mut ends, start) = (leg(), Ends::default(), Instant::now());
     let mut take_in = |leg: &mut RudderStackLeg, number| {
         leg.take_in(&entry(number, &[Seed { person: 1, bad: false }]), WallTime::from_millis(0), &mut ends);
@@ -259,7 +264,7 @@ fn a_record_that_cannot_be_read_goes_to_quarantine_as_it_is() {
     }];
     for payload in broken {
         let entry = Entry { payload: payload.clone(), ..whole.clone() };
-        let rudderstack = RudderStackLeg::new(1, Batch::default(), dialect::Settings::default(), Arc::default(), Arc::default());
+        let rudderstack = RudderStackLeg::new(1, Batch::default(), dialect::Settings::default(), gzip(), Arc::default());
         let legs: [Box<dyn Leg>; 2] = [Box::new(SegmentLeg::default()), Box::new(rudderstack)];
         for mut leg in legs {
             let mut ends = Ends::default();

@@ -17,7 +17,7 @@ use super::{
     errand::{Control, Gates, Way},
     figures::Figures,
     gate::{Gate, Limit},
-    packer::Packers,
+    packer::{Packers, Packing},
     rudderstack::RudderStackLeg,
     runner::{Bounds, Runner},
     segment::SegmentLeg,
@@ -206,8 +206,10 @@ impl Office {
             Destination::RudderStack => {
                 let mut batch = self.settings.batch;
                 batch.events_max = batch.events_max.min(way.request_events_max().unwrap_or(usize::MAX)).max(1);
-                let (packers, figures) = (Arc::clone(&self.packers), Arc::clone(&self.figures));
-                let leg = RudderStackLeg::new(bounds.in_flight_max, batch, self.settings.dialect, packers, figures);
+                // Without an upstream nothing is sent, and the origin matters to nothing.
+                let origin = self.gates.rudderstack.as_ref().map_or("", |gate| gate.upstream.origin());
+                let (packing, figures) = (Packing::toward(origin, &self.packers), Arc::clone(&self.figures));
+                let leg = RudderStackLeg::new(bounds.in_flight_max, batch, self.settings.dialect, packing, figures);
                 tokio::spawn(Runner::new(lane, leg, Arc::clone(&way), bounds).run())
             }
         };

@@ -1,11 +1,24 @@
-//! Gzip for batches: one deflate state used again and again, as making one costs more than packing a small batch.
+//! Gzip for batches, and for which of them. One deflate state is used again and again, as making one costs more than packing a
+//! small batch.
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use bytes::Bytes;
+use flate2::{Compress, Compression, FlushCompress, Status};
+
+use crate::model::Encoding;
+
+/// How the bodies of one upstream's requests are packed.
+#[derive(Debug, Clone)]
+pub(super) enum Packing {
+    /// As they are.
+    Plain,
+    /// Deflated, where that makes them smaller.
+    Gzip(Arc<Packers>),
+}
 
 /// Idle deflate states, shared by all lanes.
 #[derive(Default)]
@@ -14,8 +27,31 @@ pub(super) struct Packers(Mutex<Vec<Compress>>);
 /// How many idle states are kept; each is a third of a megabyte.
 const IDLE_MAX: usize = 4;
 
+/// Below this, a gzip member saves less than it costs.
+const GZIP_BYTES_MIN: usize = 2 << 10;
+
 /// RFC 1952: deflate, no name, no time, fastest, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
+
+impl Packing {
+    /// The packing for an upstream at that origin. An origin without TLS is in the same pod, machine or private network, where
+    /// bytes cost nothing and deflating them would be the largest part of what a batch costs; on the way to any other, bytes are
+    /// paid for, and those that gzip saves need not be encrypted either (protocol.md T12: RudderStack takes both).
+    pub(super) fn toward(origin: &str, packers: &Arc<Packers>) -> Self {
+        if origin.starts_with("http://") { Self::Plain } else { Self::Gzip(Arc::clone(packers)) }
+    }
+
+    /// The body as it is sent.
+    pub(super) fn pack(&self, plain: Vec<u8>) -> (Bytes, Encoding) {
+        if let Self::Gzip(packers) = self
+            && plain.len() >= GZIP_BYTES_MIN
+            && let Some(packed) = packers.gzip(&plain)
+        {
+            return (packed.into(), Encoding::Gzip);
+        }
+        (plain.into(), Encoding::Identity)
+    }
+}
 
 impl Packers {
     /// A whole gzip member holding `plain`; None when it would be no smaller.
@@ -32,10 +68,11 @@ impl Packers {
             idle.push(state);
         }
         drop(idle);
-        let mut crc = Crc::new();
-        crc.update(plain);
-        out.extend_from_slice(&crc.sum().to_le_bytes());
-        out.extend_from_slice(&crc.amount().to_le_bytes());
+        // This one uses the processor's own multiplication; flate2's, with the backend chosen here, does not.
+        out.extend_from_slice(&crc32fast::hash(plain).to_le_bytes());
+        // RFC 1952: the size modulo 2^32.
+        let [a, b, c, d, ..] = (plain.len() as u64).to_le_bytes();
+        out.extend_from_slice(&[a, b, c, d]);
         whole.then_some(out).filter(|packed| packed.len() < plain.len())
     }
 }
@@ -65,6 +102,20 @@ mod tests {
             assert!(back == plain && packed.len() < plain.len() / 2, "{size}");
         }
         assert_eq!(packers.0.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn only_what_leaves_the_network_is_packed() {
+        let table = [
+            ("http://127.0.0.1:8080", 9_000, Encoding::Identity),
+            ("http://rudderstack.default.svc", 9_000, Encoding::Identity),
+            ("https://hosted.rudderlabs.com", 9_000, Encoding::Gzip),
+            ("https://hosted.rudderlabs.com", 500, Encoding::Identity),
+        ];
+        for (origin, size, want) in table {
+            let (body, encoding) = Packing::toward(origin, &Arc::default()).pack(vec![b'x'; size]);
+            assert_eq!((encoding, body.len() < size), (want, want == Encoding::Gzip), "{origin}");
+        }
     }
 
     #[test]

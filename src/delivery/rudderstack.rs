@@ -12,14 +12,14 @@ use super::{
     chunks::Chunks,
     figures::Figures,
     leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, give_up, guarded},
-    packer::Packers,
+    packer::Packing,
     records::{End, Ends, Records},
     settings::Batch,
 };
 use crate::{
     dialect::{self, Facts, Translation},
     journal::Entry,
-    model::{Destination, Encoding, Envelope, Frame, Head, Reading, WallTime, json::Raw},
+    model::{Destination, Envelope, Frame, Head, Reading, WallTime, json::Raw},
     routing::Person,
 };
 
@@ -33,7 +33,7 @@ pub(super) struct RudderStackLeg {
     held_bytes: usize,
     batch: Batch,
     dialect: dialect::Settings,
-    packers: Arc<Packers>,
+    packing: Packing,
     figures: Arc<Figures>,
 }
 
@@ -72,16 +72,14 @@ const SLOTS_MAX: usize = 8;
 const GATHER: Duration = Duration::from_millis(25);
 /// So many events are not kept back for more.
 const GATHER_EVENTS: usize = 100;
-/// Below this, a gzip member saves less than it costs.
-const GZIP_BYTES_MIN: usize = 2 << 10;
 /// What an event costs in memory beside its JSON.
 const OVERHEAD_BYTES: usize = 96;
 
 impl RudderStackLeg {
     /// A leg with `slots_max` requests in flight at most.
-    pub(super) fn new(slots_max: usize, batch: Batch, dialect: dialect::Settings, packers: Arc<Packers>, figures: Arc<Figures>) -> Self {
+    pub(super) fn new(slots_max: usize, batch: Batch, dialect: dialect::Settings, packing: Packing, figures: Arc<Figures>) -> Self {
         let slots = (0..slots_max.clamp(1, SLOTS_MAX)).map(|_| Slot::default()).collect();
-        Self { slots, turn: 0, records: Records::default(), held_bytes: 0, batch, dialect, packers, figures }
+        Self { slots, turn: 0, records: Records::default(), held_bytes: 0, batch, dialect, packing, figures }
     }
 
     /// Translates the events of a record and puts each into its person's slot.
@@ -185,7 +183,7 @@ impl Leg for RudderStackLeg {
         slot.gather_until = Some(now + GATHER);
         let chunk = slot.chunks.first_mut()?;
         let events = u32::try_from(chunk.pieces.len()).unwrap_or(u32::MAX);
-        let (body, encoding) = chunk.body.get_or_insert_with(|| write_body(&chunk.pieces, &self.packers)).clone();
+        let (body, encoding) = chunk.body.get_or_insert_with(|| self.packing.pack(write_body(&chunk.pieces))).clone();
         Some(Parcel { ticket: at, events, failures: chunk.failures, cargo: Cargo::Batch { slot: at, body, encoding } })
     }
 
@@ -267,7 +265,7 @@ const OPEN: &[u8] = br#"{"batch":["#;
 const CLOSE: &[u8] = b"]}";
 const FRAME_BYTES: usize = OPEN.len() + CLOSE.len();
 
-fn write_body(pieces: &[Piece], packers: &Packers) -> (Bytes, Encoding) {
+fn write_body(pieces: &[Piece]) -> Vec<u8> {
     let bytes = pieces.iter().map(|piece| piece.json.len() + 1).sum::<usize>() + FRAME_BYTES;
     let mut body = Vec::with_capacity(bytes);
     body.extend_from_slice(OPEN);
@@ -278,10 +276,5 @@ fn write_body(pieces: &[Piece], packers: &Packers) -> (Bytes, Encoding) {
         body.extend_from_slice(&piece.json);
     }
     body.extend_from_slice(CLOSE);
-    if body.len() >= GZIP_BYTES_MIN
-        && let Some(packed) = packers.gzip(&body)
-    {
-        return (packed.into(), Encoding::Gzip);
-    }
-    (body.into(), Encoding::Identity)
+    body
 }

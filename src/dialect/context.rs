@@ -133,13 +133,16 @@ fn settle_channel(draft: &mut Draft<'_>, endpoint: Endpoint, contexts: &Contexts
 /// The channel of a library, by the words in its name; of one whose name says nothing, by its path (protocol.md 1.2): only
 /// analytics.js uses the one-letter paths and pixels, and besides it only apps use `/v1/b`.
 fn channel(library: Option<&str>, endpoint: Endpoint) -> &'static str {
-    let is = |words: &[&str]| {
-        let mut parts = library.unwrap_or_default().split(|c: char| !c.is_ascii_alphanumeric());
-        parts.any(|part| words.iter().any(|word| part.eq_ignore_ascii_case(word)))
-    };
-    if is(&["ios", "android", "kotlin", "swift", "native", "flutter"]) {
+    let (mut is_mobile, mut is_web, mut is_node) = (false, false, false);
+    for part in library.unwrap_or_default().as_bytes().split(|b| !b.is_ascii_alphanumeric()) {
+        let is = |words: &[&str]| words.iter().any(|word| part.eq_ignore_ascii_case(word.as_bytes()));
+        is_mobile |= is(&["ios", "android", "kotlin", "swift", "native", "flutter"]);
+        is_web |= is(&["js", "next", "ajs", "web", "amp"]);
+        is_node |= is(&["node"]);
+    }
+    if is_mobile {
         "\"mobile\""
-    } else if is(&["js", "next", "ajs", "web", "amp"]) && !is(&["node"]) {
+    } else if is_web && !is_node {
         "\"web\""
     } else {
         match endpoint {

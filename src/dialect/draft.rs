@@ -53,11 +53,34 @@ const FIELDS: [(Field, &str); 18] = [
     (Field::ReceivedAt, "\"receivedAt\""),
 ];
 
+/// Which fields have a quoted name of that length, a bit for each: of most other names it takes no comparison to see that
+/// they are no field's.
+const BY_LENGTH: [u32; 20] = {
+    let mut lengths = [0; 20];
+    let mut place = 0;
+    while place < FIELDS.len() {
+        lengths[FIELDS[place].1.len()] |= 1 << place;
+        place += 1;
+    }
+    lengths
+};
+
 impl Field {
     fn of(key: Key<'_>) -> Option<Self> {
-        let text = key.text();
-        let find = |text: &str| FIELDS.iter().find(|(_, name)| *name == text).map(|(field, _)| *field);
-        if text.contains('\\') { find(&format!("\"{}\"", key.name())) } else { find(text) }
+        let spelled = || key.text().as_bytes().contains(&b'\\').then(|| format!("\"{}\"", key.name()));
+        Self::named(key.text()).or_else(|| Self::named(&spelled()?))
+    }
+
+    fn named(quoted: &str) -> Option<Self> {
+        let mut candidates = BY_LENGTH.get(quoted.len()).copied().unwrap_or(0);
+        while candidates != 0 {
+            let (field, name) = FIELDS[candidates.trailing_zeros() as usize];
+            if name == quoted {
+                return Some(field);
+            }
+            candidates &= candidates - 1;
+        }
+        None
     }
 }
 
@@ -76,7 +99,9 @@ enum Change<'a> {
 /// One event, and the changes that the rules have asked for so far.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
-    members: Vec<(Option<Field>, Key<'a>, Raw<'a>)>,
+    object: Object<'a>,
+    /// The field that each member of the object is.
+    fields: Vec<Option<Field>>,
     values: [Option<Raw<'a>>; FIELDS.len()],
     changes: [Change<'a>; FIELDS.len()],
     /// The rules that changed something.
@@ -94,14 +119,15 @@ impl<'a> Draft<'a> {
             rules.insert(Rule::REPEATS);
         }
         let mut values = [None; FIELDS.len()];
-        let members = object.members().map(|(key, value)| {
+        let mut fields = Vec::with_capacity(object.members().len());
+        for (key, value) in object.members() {
             let field = Field::of(key);
             if let Some(field) = field {
                 values[field as usize] = Some(value);
             }
-            (field, key, value)
-        });
-        Self { members: members.collect(), values, changes: Default::default(), rules, noticed: Rules::NONE }
+            fields.push(field);
+        }
+        Self { object, fields, values, changes: Default::default(), rules, noticed: Rules::NONE }
     }
 
     /// The client's own value of a field; None when it is absent.
@@ -135,7 +161,7 @@ impl<'a> Draft<'a> {
     /// Writes the event: its members in their order, changed where asked for; then the fields that it lacked.
     pub(super) fn write(self, capacity: usize) -> Vec<u8> {
         let mut out = Writer::begin(capacity);
-        for (field, key, value) in &self.members {
+        for (field, (key, value)) in self.fields.iter().zip(self.object.members()) {
             match field.map(|field| &self.changes[field as usize]) {
                 None | Some(Change::Keep) => out.member(key.text(), value.text()),
                 Some(Change::Remove) => {}

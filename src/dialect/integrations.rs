@@ -43,6 +43,9 @@ struct Entry<'a> {
 /// More destinations than this in one event are passed on as they are; the vendors have some 700 between them.
 const ENTRIES_MAX: usize = 1_000;
 
+/// What RudderStack has to be told of an event that names no destination.
+const DEFAULT: &str = "{\"Salesforce\":false}";
+
 /// Settles `integrations`: the batch's folded in (T4), names and values RudderStack's, Segment's own default of
 /// `"Salesforce": false` spelled out.
 pub(super) fn settle<'a>(draft: &mut Draft<'a>, facts: &Facts<'a>) {
@@ -54,6 +57,10 @@ pub(super) fn settle<'a>(draft: &mut Draft<'a>, facts: &Facts<'a>) {
     }
     let own = stated.filter(|raw| raw.kind() == Kind::Object).map(Object::of);
     let shared = foldable(draft, facts.frame.integrations);
+    if own.as_ref().is_none_or(Object::is_empty) && shared.is_none() {
+        // Most events name no destination: then the default is all there is to say.
+        return draft.set(Field::Integrations, DEFAULT, Rule::INTEGRATIONS);
+    }
     let members = folded(own.as_ref(), shared.as_ref());
     if members.len() > ENTRIES_MAX {
         draft.noticed.insert(Rule::INTEGRATIONS);

@@ -15,43 +15,61 @@ const MERGE_DEPTH_MAX: usize = 32;
 #[derive(Debug)]
 pub(super) struct Object<'a> {
     members: Vec<(Key<'a>, Raw<'a>)>,
-    /// Where each name stands; None for an object of few members.
-    places: Option<HashMap<Cow<'a, str>, usize>>,
+    index: Index<'a>,
     /// How many members a later one of the same name made void.
     pub(super) repeats: usize,
+}
+
+/// How a name is found.
+#[derive(Debug)]
+enum Index<'a> {
+    /// By comparing it with the text of each key: none is spelled with escapes.
+    Plain,
+    /// By comparing it with what each key spells.
+    Spelled,
+    /// In a table of where each name stands.
+    Places(HashMap<Cow<'a, str>, usize>),
 }
 
 impl<'a> Object<'a> {
     /// The members of `raw`; none when it is no object.
     pub(super) fn of(raw: Raw<'a>) -> Self {
+        let mut rest = raw.members();
+        let Some(first) = rest.next() else {
+            return Self { members: Vec::new(), index: Index::Plain, repeats: 0 };
+        };
+        // Most objects have fewer members than this, so that the list need not grow.
         let mut members = Vec::with_capacity(16);
-        members.extend(raw.members());
+        members.push(first);
+        members.extend(rest);
         let total = members.len();
         if total <= COMPARED_MEMBERS_MAX {
-            drop_repeats(&mut members);
-            return Self { repeats: total - members.len(), members, places: None };
+            let index = drop_repeats(&mut members);
+            return Self { repeats: total - members.len(), members, index };
         }
         let last: HashMap<Cow<'a, str>, usize> = members.iter().enumerate().map(|(place, (key, _))| (key.name(), place)).collect();
         if last.len() == total {
-            return Self { members, places: Some(last), repeats: 0 };
+            return Self { members, index: Index::Places(last), repeats: 0 };
         }
         let members: Vec<_> =
             members.into_iter().enumerate().filter(|(place, (key, _))| last.get(&key.name()) == Some(place)).map(|(_, m)| m).collect();
         let places = members.iter().enumerate().map(|(place, (key, _))| (key.name(), place)).collect();
-        Self { repeats: total - members.len(), members, places: Some(places) }
+        Self { repeats: total - members.len(), members, index: Index::Places(places) }
     }
 
     /// The members, in order.
-    pub(super) fn members(&self) -> impl Iterator<Item = (Key<'a>, Raw<'a>)> {
+    pub(super) fn members(&self) -> impl ExactSizeIterator<Item = (Key<'a>, Raw<'a>)> {
         self.members.iter().copied()
     }
 
     /// The value of a name.
     pub(super) fn get(&self, name: &str) -> Option<Raw<'a>> {
-        match &self.places {
-            None => self.members.iter().find(|(key, _)| key.is(name)).map(|(_, value)| *value),
-            Some(places) => places.get(name).map(|place| self.members[*place].1),
-        }
+        let found = match &self.index {
+            Index::Plain => self.members.iter().find(|(key, _)| inner(*key) == name),
+            Index::Spelled => self.members.iter().find(|(key, _)| key.is(name)),
+            Index::Places(places) => places.get(name).map(|place| &self.members[*place]),
+        };
+        found.map(|(_, value)| *value)
     }
 
     /// Whether it has no members.
@@ -61,17 +79,19 @@ impl<'a> Object<'a> {
 }
 
 /// Keeps the last member of each name. Two names can only be equal when they set the same bit or are spelled with escapes,
-/// so that most objects are done after one look at each name.
-fn drop_repeats(members: &mut Vec<(Key<'_>, Raw<'_>)>) {
+/// so that most objects are done after one look at each name. Says how names are found in what is left.
+fn drop_repeats(members: &mut Vec<(Key<'_>, Raw<'_>)>) -> Index<'static> {
     let mut seen = 0_u64;
-    let mut suspect = false;
+    let (mut is_suspect, mut is_spelled) = (false, false);
     for (key, _) in &*members {
         let bit = 1 << name_hash(*key);
-        suspect |= seen & bit != 0 || key.text().contains('\\');
+        is_suspect |= seen & bit != 0;
+        is_spelled |= key.text().as_bytes().contains(&b'\\');
         seen |= bit;
     }
-    if !suspect {
-        return;
+    let index = if is_spelled { Index::Spelled } else { Index::Plain };
+    if !is_suspect && !is_spelled {
+        return index;
     }
     let mut place = 0;
     while place < members.len() {
@@ -82,11 +102,17 @@ fn drop_repeats(members: &mut Vec<(Key<'_>, Raw<'_>)>) {
             place += 1;
         }
     }
+    index
+}
+
+/// The text between a key's quotes.
+fn inner(key: Key<'_>) -> &str {
+    key.text().get(1..key.text().len() - 1).unwrap_or_default()
 }
 
 /// 0 to 63, the same for names that are spelled the same.
 fn name_hash(key: Key<'_>) -> u32 {
-    let inner = &key.text().as_bytes()[1..key.text().len() - 1];
+    let inner = inner(key).as_bytes();
     let (first, last) = (inner.first().copied().unwrap_or(0), inner.last().copied().unwrap_or(0));
     let middle = inner.get(inner.len() / 2).copied().unwrap_or(0);
     let mixed = u32::from(first).wrapping_mul(31) ^ u32::from(last).wrapping_mul(7) ^ u32::from(middle).wrapping_mul(131);
@@ -108,6 +134,7 @@ impl Writer {
     }
 
     /// Writes a member: the name in its quotes, and the value's text.
+    #[inline]
     pub(super) fn member(&mut self, key: &str, value: &str) {
         self.key(key);
         self.out.extend_from_slice(value.as_bytes());

@@ -143,7 +143,12 @@ impl Rules {
 
     /// The rules that are in, by number.
     pub fn iter(self) -> impl Iterator<Item = Rule> {
-        (1..=33).map(Rule).filter(move |rule| self.contains(*rule))
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let number = u8::try_from(left.trailing_zeros()).ok().filter(|_| left != 0)?;
+            left &= left - 1;
+            Some(Rule(number))
+        })
     }
 }
 

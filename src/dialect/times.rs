@@ -1,6 +1,6 @@
 //! Times: computed once, at arrival (protocol.md T2, T3).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write};
 
 use super::{
     Rule,
@@ -65,5 +65,10 @@ fn is_worded(raw: Raw<'_>) -> bool {
 }
 
 fn quoted(time: WallTime) -> String {
-    format!("\"{time}\"")
+    let mut text = String::with_capacity(26);
+    text.push('"');
+    // Writing to a String cannot fail.
+    let _ = write!(text, "{time}");
+    text.push('"');
+    text
 }
