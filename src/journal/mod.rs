@@ -112,6 +112,8 @@ mod listing;
 mod model_disk;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod mutant_tests;
 mod names;
 mod preparation;
 mod quarantine;
