@@ -77,8 +77,8 @@
 //! |---|---|---|
 //! | nothing yet | allocated | ready in milliseconds; each sync commits metadata too |
 //! | part of the first volume | zeroed | every byte is written twice; a sync has its data to write, and nothing else |
-//! | groups below 32 KiB | zeroed | as above |
-//! | groups of 32 KiB or more | allocated | each sync commits metadata too, which is little beside so much data |
+//! | groups below 64 KiB | zeroed | as above |
+//! | groups of 64 KiB or more | allocated | each sync commits metadata too, which is little beside so much data |
 //!
 //! A passed volume that is used again has its blocks already, and costs neither.
 //!
@@ -112,6 +112,8 @@ mod listing;
 mod model_disk;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod mutant_tests;
 mod names;
 mod preparation;
 mod quarantine;
