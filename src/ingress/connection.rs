@@ -40,8 +40,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let outcome = match speech {
-        Speech::Http1 => serve_http1(stream, peer, desk, shutdown).await,
-        Speech::Http2 => serve_http2(stream, peer, desk, shutdown).await,
+        // Boxed, so that no connection takes the room of the one that it is not.
+        Speech::Http1 => Box::pin(serve_http1(stream, peer, desk, shutdown)).await,
+        Speech::Http2 => Box::pin(serve_http2(stream, peer, desk, shutdown)).await,
     };
     if let Err(error) = outcome {
         tracing::trace!(event = "connection_ended", %error);
@@ -58,11 +59,12 @@ where
     let service = service_fn(move |request| {
         phase.store(Phase::Answering as u8, Ordering::Relaxed);
         let (desk, phase) = (Arc::clone(&desk), Arc::clone(&phase));
-        async move {
+        // Boxed: hyper keeps room for an answer in the making with every connection, and most connections are idle.
+        Box::pin(async move {
             let reply = desk.answer(request, peer).await;
             phase.store(Phase::Idle as u8, Ordering::Relaxed);
             Ok::<_, Infallible>(reply)
-        }
+        })
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -84,7 +86,7 @@ where
     let limits = desk.settings.limits.clone();
     let service = service_fn(move |request| {
         let desk = Arc::clone(&desk);
-        async move { Ok::<_, Infallible>(desk.answer(request, peer).await) }
+        Box::pin(async move { Ok::<_, Infallible>(desk.answer(request, peer).await) })
     });
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())

@@ -14,7 +14,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     Desk,
@@ -157,14 +157,20 @@ async fn converse(stream: TcpStream, peer: IpAddr, tls: Option<TlsAcceptor>, des
     // Answers are one small write each: waiting to gather more would cost every client 40 ms.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else { return serve(stream, Speech::Http1, peer, desk, shutdown).await };
-    let handshake = timeout(desk.settings.limits.handshake_timeout, tls.accept(stream)).await;
-    let Ok(Ok(stream)) = handshake else { return };
+    let Some((stream, speech)) = Box::pin(shake_hands(stream, tls, desk.settings.limits.handshake_timeout)).await else { return };
+    serve(stream, speech, peer, desk, shutdown).await;
+}
+
+/// None when the client broke off or took longer than `within`. The stream is boxed, as each future that it passes through
+/// would have room for it.
+async fn shake_hands(stream: TcpStream, tls: TlsAcceptor, within: Duration) -> Option<(Box<TlsStream<TcpStream>>, Speech)> {
+    let stream = timeout(within, tls.accept(stream)).await.ok()?.ok()?;
     let speech = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Speech::Http2,
         // No ALPN at all is an old client that speaks HTTP/1.1 (clients.md 4.16).
         _ => Speech::Http1,
     };
-    serve(stream, speech, peer, desk, shutdown).await;
+    Some((Box::new(stream), speech))
 }
 
 impl Gate {

@@ -88,30 +88,20 @@ impl Lease {
         sent
     }
 
+    /// As far as is known here: a close may be on its way.
     pub(super) fn readiness(&self) -> Readiness {
         match &self.sender {
-            Sender::H2(_) => Readiness::Shared,
+            Sender::H2(sender) if sender.is_closed() => Readiness::Closed,
             Sender::H1(sender) if sender.is_closed() => Readiness::Closed,
+            Sender::H2(_) => Readiness::Shared,
             Sender::H1(sender) if sender.is_ready() => Readiness::Ready,
             Sender::H1(_) => Readiness::Busy,
         }
     }
 
-    /// Waits until the connection can carry another request, or is closed.
-    pub(super) async fn ready(&mut self) {
-        if let Sender::H1(sender) = &mut self.sender {
-            // A closed connection is found out by whoever looks at it next.
-            let _ = sender.ready().await;
-        }
-    }
-
-    /// Whether it is open as far as is known here, younger than `age_max`, and not among those retired.
-    pub(super) fn is_usable(&self, age_max: Duration, retired_below: u64) -> bool {
-        let is_open = match &self.sender {
-            Sender::H1(sender) => sender.is_ready(),
-            Sender::H2(sender) => !sender.is_closed(),
-        };
-        is_open && self.id >= retired_below && self.made_at.elapsed() < age_max
+    /// Whether at `now` it is younger than `age_max`, and not among those retired.
+    pub(super) fn is_current(&self, now: Instant, age_max: Duration, retired_below: u64) -> bool {
+        self.id >= retired_below && now.saturating_duration_since(self.made_at) < age_max
     }
 
     /// Another lease of the same connection, when it can carry more than one request.

@@ -1,7 +1,10 @@
 //! Where an upstream is, and the form of the requests that go there.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Uri, header, uri::Authority};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Uri, header,
+    uri::{Authority, Scheme},
+};
 use http_body_util::Full;
 use rustls::pki_types::ServerName;
 
@@ -17,7 +20,10 @@ pub(super) struct Origin {
     pub(super) port: u16,
     /// The name that the certificate must carry; None: plain HTTP.
     pub(super) server_name: Option<ServerName<'static>>,
-    authority: HeaderValue,
+    scheme: Scheme,
+    authority: Authority,
+    /// The authority, as the value of `Host`.
+    authority_value: HeaderValue,
     prefix: String,
 }
 
@@ -45,18 +51,23 @@ impl Origin {
         let uri: Uri = url.parse().map_err(|_| refuse("it is not a URL"))?;
         let authority = uri.authority().cloned().ok_or_else(|| refuse("it must begin with https:// and a host"))?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let (default_port, server_name) = match uri.scheme_str() {
-            Some("https") => (443, Some(ServerName::try_from(host.clone()).map_err(|_| refuse("its host is not a name"))?)),
-            Some("http") => (80, None),
+        let (scheme, default_port, server_name) = match uri.scheme_str() {
+            Some("https") => {
+                let name = ServerName::try_from(host.clone()).map_err(|_| refuse("its host is not a name"))?;
+                (Scheme::HTTPS, 443, Some(name))
+            }
+            Some("http") => (Scheme::HTTP, 80, None),
             _ => return Err(refuse("it must begin with https://")),
         };
         let port = port_of(&authority, default_port).ok_or_else(|| refuse("its port is not a port"))?;
         Ok(Self {
-            text: format!("{}://{authority}", uri.scheme_str().unwrap_or("https")),
+            text: format!("{scheme}://{authority}"),
             host,
             port,
             server_name,
-            authority: HeaderValue::from_str(authority.as_str()).map_err(|_| refuse("its host is not a name"))?,
+            scheme,
+            authority_value: HeaderValue::from_str(authority.as_str()).map_err(|_| refuse("its host is not a name"))?,
+            authority,
             prefix: uri.path().trim_end_matches('/').to_owned(),
         })
     }
@@ -72,24 +83,25 @@ impl Origin {
         *request.method_mut() = call.method;
         *request.headers_mut() = call.headers;
         strip_connection_headers(request.headers_mut());
-        request.headers_mut().insert(header::HOST, self.authority.clone());
+        request.headers_mut().insert(header::HOST, self.authority_value.clone());
         Some(request)
     }
 
     /// Puts a request made by [`request`](Self::request) into the form that `protocol` wants.
     pub(super) fn address(&self, request: &mut Request<Full<Bytes>>, protocol: Protocol) {
-        let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let (uri, host) = match protocol {
-            Protocol::H1 => (path.to_owned(), Some(self.authority.clone())),
-            Protocol::H2 => (format!("{}{path}", self.text), None),
-        };
-        if let Ok(uri) = Uri::try_from(uri) {
-            *request.uri_mut() = uri;
+        // The path was parsed when the request was made, and the rest when the origin was: nothing is parsed here.
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        match protocol {
+            Protocol::H1 => {
+                (parts.scheme, parts.authority) = (None, None);
+                request.headers_mut().insert(header::HOST, self.authority_value.clone());
+            }
+            Protocol::H2 => {
+                (parts.scheme, parts.authority) = (Some(self.scheme.clone()), Some(self.authority.clone()));
+                request.headers_mut().remove(header::HOST);
+            }
         }
-        match host {
-            Some(host) => request.headers_mut().insert(header::HOST, host),
-            None => request.headers_mut().remove(header::HOST),
-        };
+        *request.uri_mut() = Uri::from_parts(parts).expect("a path alone, and all three parts, are both a URI");
     }
 }
 
@@ -102,34 +114,35 @@ fn port_of(authority: &Authority, default_port: u16) -> Option<u16> {
 }
 
 /// Framing is made anew for every request, so that no byte of a client decides where a request ends (reliability.md
-/// threat 11).
+/// threat 11). Only a relayed request has any such headers: for the others, one look at each name is all.
 fn strip_connection_headers(headers: &mut HeaderMap) {
-    let nominated: Vec<String> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .collect();
-    for name in nominated {
+    if !headers.keys().any(is_of_the_connection) {
+        return;
+    }
+    let mut dropped: Vec<HeaderName> = headers.keys().filter(|name| is_of_the_connection(name)).cloned().collect();
+    let nominated = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    dropped.extend(nominated.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok()));
+    for name in dropped {
         headers.remove(name);
     }
-    for name in [
-        header::CONNECTION,
-        header::CONTENT_LENGTH,
-        header::EXPECT,
-        header::HOST,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ] {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
-        headers.remove(name);
-    }
+}
+
+fn is_of_the_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "content-length"
+            | "expect"
+            | "host"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 #[cfg(test)]

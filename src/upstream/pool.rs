@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::{task::yield_now, time::Instant};
 
 use crate::upstream::{
     connect::{Connector, Failure},
@@ -26,6 +26,8 @@ const IDLE_MAX: Duration = Duration::from_secs(50);
 const UNNOTICED_CLOSE_AFTER: Duration = Duration::from_millis(1);
 /// How long a connection may take to get ready for its next request after an answer.
 const READY_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How often the idle connections are gone through for those that will not be used again.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The connections to one origin.
 #[derive(Debug)]
@@ -40,8 +42,9 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The newest used last.
+    /// The newest used last. The last of them may still be busy with the end of their answers.
     idle: Vec<Idle>,
+    swept_at: Option<Instant>,
     shared: Option<Lease>,
     /// What the upstream spoke last; None before the first connection.
     speaks: Option<Protocol>,
@@ -53,6 +56,16 @@ struct State {
 struct Idle {
     lease: Lease,
     since: Instant,
+}
+
+/// What the pool has at hand.
+#[derive(Debug)]
+enum Found {
+    /// A connection, and how long it has been idle.
+    Open(Lease, Duration),
+    /// One that is about to get ready.
+    Busy,
+    Nothing,
 }
 
 /// Which connections will do.
@@ -90,32 +103,33 @@ impl Pool {
         if wanted == Wanted::Fresh {
             return None;
         }
+        let mut has_waited = false;
         loop {
-            let (lease, idle_for) = self.state().ready()?;
-            if idle_for < UNNOTICED_CLOSE_AFTER {
-                return Some(lease);
-            }
-            // Lets the runtime look at its sockets, and so notice a close that has arrived while nobody looked.
-            tokio::task::yield_now().await;
-            if lease.is_usable(CONNECTION_AGE_MAX, 0) {
-                return Some(lease);
+            let found = self.state().find(Instant::now());
+            match found {
+                Found::Open(lease, idle_for) if idle_for < UNNOTICED_CLOSE_AFTER => return Some(lease),
+                Found::Open(lease, _) => {
+                    // Lets the runtime look at its sockets, and so notice a close that has arrived while nobody looked.
+                    yield_now().await;
+                    if lease.readiness() != Readiness::Closed {
+                        return Some(lease);
+                    }
+                }
+                // The end of its answer has been read, so that its task has next to nothing left to do.
+                Found::Busy if !has_waited => {
+                    has_waited = true;
+                    yield_now().await;
+                }
+                Found::Busy | Found::Nothing => return None,
             }
         }
     }
 
     /// Takes a connection back after an answer that was read to its end.
-    pub(super) fn put_back(self: &Arc<Self>, mut lease: Lease) {
+    pub(super) fn put_back(&self, lease: Lease) {
         match lease.readiness() {
             Readiness::Shared | Readiness::Closed => {}
-            Readiness::Ready => self.state().keep(lease, self.idle_max),
-            Readiness::Busy => {
-                let pool = Arc::clone(self);
-                tokio::spawn(async move {
-                    if timeout(READY_WAIT_MAX, lease.ready()).await.is_ok() {
-                        pool.state().keep(lease, pool.idle_max);
-                    }
-                });
-            }
+            Readiness::Ready | Readiness::Busy => self.state().keep(lease, self.idle_max, Instant::now()),
         }
     }
 
@@ -155,28 +169,51 @@ impl Pool {
 }
 
 impl State {
-    /// A connection, and how long it has been idle.
-    fn ready(&mut self) -> Option<(Lease, Duration)> {
+    /// Takes out the connection to use next, and those above it that will not do any more.
+    fn find(&mut self, now: Instant) -> Found {
         if let Some(shared) = &self.shared {
-            if shared.is_usable(CONNECTION_AGE_MAX, self.retired_below) {
-                return shared.share().map(|lease| (lease, Duration::ZERO));
+            if let Some(lease) = shared.share().filter(|lease| self.is_open(lease, now)) {
+                return Found::Open(lease, Duration::ZERO);
             }
             self.shared = None;
         }
-        while let Some(Idle { lease, since }) = self.idle.pop() {
-            let idle_for = since.elapsed();
-            if idle_for < IDLE_MAX && lease.is_usable(CONNECTION_AGE_MAX, self.retired_below) {
-                return Some((lease, idle_for));
+        let mut otherwise = Found::Nothing;
+        for position in (0..self.idle.len()).rev() {
+            let idle = &self.idle[position];
+            if !self.is_worth_keeping(idle, now) {
+                self.idle.remove(position);
+            } else if idle.lease.readiness() == Readiness::Busy {
+                otherwise = Found::Busy;
+            } else {
+                let Idle { lease, since } = self.idle.remove(position);
+                return Found::Open(lease, now.saturating_duration_since(since));
             }
         }
-        None
+        otherwise
     }
 
-    fn keep(&mut self, lease: Lease, idle_max: usize) {
-        let retired_below = self.retired_below;
-        self.idle.retain(|idle| idle.since.elapsed() < IDLE_MAX && idle.lease.is_usable(CONNECTION_AGE_MAX, retired_below));
-        if self.idle.len() < idle_max && lease.is_usable(CONNECTION_AGE_MAX, retired_below) {
-            self.idle.push(Idle { lease, since: Instant::now() });
+    fn keep(&mut self, lease: Lease, idle_max: usize, now: Instant) {
+        if self.idle.len() >= idle_max || self.swept_at.is_none_or(|at| now.saturating_duration_since(at) >= SWEEP_INTERVAL) {
+            self.sweep(now);
         }
+        if self.idle.len() < idle_max && self.is_open(&lease, now) {
+            self.idle.push(Idle { lease, since: now });
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        self.swept_at = Some(now);
+        let mut idle = std::mem::take(&mut self.idle);
+        idle.retain(|idle| self.is_worth_keeping(idle, now));
+        self.idle = idle;
+    }
+
+    fn is_worth_keeping(&self, idle: &Idle, now: Instant) -> bool {
+        let idle_max = if idle.lease.readiness() == Readiness::Busy { READY_WAIT_MAX } else { IDLE_MAX };
+        now.saturating_duration_since(idle.since) < idle_max && self.is_open(&idle.lease, now)
+    }
+
+    fn is_open(&self, lease: &Lease, now: Instant) -> bool {
+        lease.readiness() != Readiness::Closed && lease.is_current(now, CONNECTION_AGE_MAX, self.retired_below)
     }
 }
