@@ -44,6 +44,7 @@ where
     let size_max = usize::try_from(limits.body_bytes_max.0).unwrap_or(usize::MAX);
     let announced = body.size_hint().exact().map(|size| usize::try_from(size).unwrap_or(usize::MAX));
     if announced.is_some_and(|size| size > size_max) {
+        discard(body, limits).await;
         return Err(BodyError::TooLarge);
     }
     let mut share = vec![take(memory, announced.unwrap_or(0))?];
@@ -58,6 +59,8 @@ where
         };
         let Ok(data) = frame.into_data() else { continue };
         if received + data.len() > size_max {
+            drop((first, rest, share));
+            discard(body, limits).await;
             return Err(BodyError::TooLarge);
         }
         if announced.is_none() {
@@ -79,6 +82,21 @@ where
         first = whole.freeze();
     }
     Ok(ReadBody { bytes: first, _share: share })
+}
+
+/// The most that is read of a body only to be thrown away.
+const DISCARDED_BYTES_MAX: usize = 32 << 20;
+
+/// Reads what is left of a refused body, keeping nothing: a client that is still sending when the connection closes would see
+/// a reset instead of the answer. One that sends far too much, or takes its time, sees the reset.
+async fn discard<B: Body<Data = Bytes> + Unpin>(mut body: B, limits: &Limits) {
+    let started = Instant::now();
+    let mut discarded = 0;
+    while discarded < DISCARDED_BYTES_MAX
+        && let Ok(Some(Ok(frame))) = timeout_at(deadline(started, discarded, limits), body.frame()).await
+    {
+        discarded += frame.data_ref().map_or(0, Bytes::len);
+    }
 }
 
 /// When a body of which so much has come must have gone on: after the grace it earns time by the bytes it brings.
