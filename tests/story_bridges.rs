@@ -89,6 +89,34 @@ async fn t26_a_retry_keeps_its_message_ids() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn t27_each_side_is_waited_for_as_it_asks() {
+    let stage = Stage::with_route("both").await;
+    let at_segment = stage.segment.faults().add(Rule::always(Fault::status_retry_after(429, "2")));
+    let at_rudder = stage.rudder.faults().add(Rule::always(Fault::status(429)));
+    assert_eq!(stage.post("/v1/batch", &batch(&[track("u", "m")])).await.status, 200);
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    assert_eq!(stage.segment.faults().struck(at_segment), 1, "Segment said when to come again");
+    let tries = stage.rudder.faults().struck(at_rudder);
+    assert!((2..60).contains(&tries), "RudderStack says nothing, so the waits are ours: {tries} tries");
+    stage.segment.faults().lift(at_segment);
+    stage.rudder.faults().lift(at_rudder);
+    stage.drained().await;
+    assert_eq!((stage.segment_events().len(), stage.rudder_events().len()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t33_consent_and_tracking_plan_pass_as_they_are() {
+    let stage = Stage::with_route("both").await;
+    let context = r#"{"consent":{"categoryPreferences":{"ads":false}},"protocols":{"violations":[1e2]}}"#;
+    let event = format!(r#"{{"type":"track","event":"E","userId":"u","messageId":"m","context":{context}}}"#);
+    stage.post("/v1/batch", &batch(&[event])).await;
+    stage.drained().await;
+    for events in [stage.segment_events(), stage.rudder_events()] {
+        assert!(events[0].json.as_deref().unwrap().contains(context), "{:?}", events[0].json);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn t28_a_key_that_rudderstack_does_not_know_parks_its_lane_and_loses_nothing() {
     let stage = Stage::with(|config| config.delivery.park_probe = std::time::Duration::from_millis(200)).await;
     let refusing = stage.rudder.faults().add(Rule::always(Fault::status(401)));
