@@ -141,3 +141,19 @@ async fn chunks_and_expectations_are_normal() {
     stage.drained().await;
     assert_eq!(stage::ids(&stage.rudder_events()), ["chunked", "expect", "old"].map(str::to_owned).into());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_ends_after_ten_thousand_requests_and_says_so() {
+    let stage = Stage::with_route("both").await;
+    let mut stream = TcpStream::connect(stage.sidecar().plain_address().unwrap()).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut buffer = [0; 4_096];
+    for n in 1..=10_000 {
+        stream.write_all(b"GET /-/healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let read = stream.read(&mut buffer).await.unwrap();
+        let answer = String::from_utf8_lossy(&buffer[..read]).to_lowercase();
+        assert!(answer.starts_with("http/1.1 200"), "request {n}: {answer}");
+        assert_eq!(answer.contains("connection: close"), n == 10_000, "request {n}: {answer}");
+    }
+    assert_eq!(stream.read(&mut buffer).await.unwrap(), 0, "closed behind the last answer");
+}

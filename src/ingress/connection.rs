@@ -8,12 +8,13 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use http::{HeaderValue, header};
 use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
@@ -21,8 +22,8 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::watch,
-    time::{Sleep, sleep},
+    sync::{Notify, watch},
+    time::{Instant, Sleep, sleep},
 };
 
 use super::{Desk, Limits};
@@ -56,13 +57,18 @@ where
     let limits = desk.settings.limits.clone();
     let phase = Arc::new(AtomicU8::new(Phase::Idle as u8));
     let guarded = HeadGuard { inner: stream, phase: Arc::clone(&phase), limit: limits.header_timeout, alarm: None };
+    let lifetime = Lifetime::begin();
     let service = service_fn(move |request| {
         phase.store(Phase::Answering as u8, Ordering::Relaxed);
-        let (desk, phase) = (Arc::clone(&desk), Arc::clone(&phase));
+        let (desk, phase, span) = (Arc::clone(&desk), Arc::clone(&phase), lifetime.count());
         // Boxed: hyper keeps room for an answer in the making with every connection, and most connections are idle.
         Box::pin(async move {
-            let reply = desk.answer(request, peer).await;
+            let mut reply = desk.answer(request, peer).await;
             phase.store(Phase::Idle as u8, Ordering::Relaxed);
+            if span == Span::Over {
+                // The client is told, and hyper closes behind the answer: nobody sends into a closing connection.
+                reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(reply)
         })
     });
@@ -84,7 +90,12 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = desk.settings.limits.clone();
+    let (lifetime, retired) = (Lifetime::begin(), Arc::new(Notify::new()));
+    let retire = Arc::clone(&retired);
     let service = service_fn(move |request| {
+        if lifetime.count() == Span::Over {
+            retire.notify_one();
+        }
         let desk = Arc::clone(&desk);
         Box::pin(async move { Ok::<_, Infallible>(desk.answer(request, peer).await) })
     });
@@ -102,8 +113,40 @@ where
     tokio::select! {
         outcome = connection.as_mut() => return outcome,
         () = asked(&mut shutdown) => connection.as_mut().graceful_shutdown(),
+        () = retired.notified() => connection.as_mut().graceful_shutdown(),
     }
     connection.await
+}
+
+/// How long a connection has lasted, so that a balancer in front gets to spread its clients anew.
+struct Lifetime {
+    begun: Instant,
+    requests: AtomicU32,
+}
+
+/// Whether a connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Span {
+    Running,
+    Over,
+}
+
+/// Requests of one connection (reliability.md 3b).
+const CONNECTION_REQUESTS_MAX: u32 = 10_000;
+/// The age at which a connection ends with its next request (reliability.md 3b).
+const CONNECTION_AGE_MAX: Duration = Duration::from_hours(1);
+
+impl Lifetime {
+    fn begin() -> Self {
+        Self { begun: Instant::now(), requests: AtomicU32::new(0) }
+    }
+
+    /// Counts a request, and says whether the connection ends with it.
+    fn count(&self) -> Span {
+        let requests = self.requests.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let is_over = requests >= CONNECTION_REQUESTS_MAX || self.begun.elapsed() >= CONNECTION_AGE_MAX;
+        if is_over { Span::Over } else { Span::Running }
+    }
 }
 
 /// Waits until a stop is asked for; for ever when that can no longer come.
