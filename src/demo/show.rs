@@ -217,11 +217,11 @@ fn summary(out: &mut impl Write, stage: &Stage, lines: &[Line]) -> io::Result<Ou
         writeln!(out, "{:<14} {:>12} {:>7} {segment:>16} {rudderstack:>16} {missing:>7}", line.source, line.acknowledged, line.refused)?;
         lost += missing;
     }
-    writeln!(out, "\n{:<28} {:>9} = {:>9} + {:>7} + {:>11} + {:>5}", "lane", "planned", "delivered", "waiting", "quarantined", "other")?;
+    writeln!(out, "\n{:<27} {:>7} = {:>9} + {:>7} + {:>11} + {:>5}", "lane", "planned", "delivered", "waiting", "quarantined", "other")?;
     for (lane, ledger) in stage.sidecar.ledger() {
         let other = ledger.deduplicated + ledger.suppressed + ledger.expired + ledger.purged;
         let (planned, delivered, waiting, quarantined) = (ledger.planned, ledger.delivered, ledger.pending, ledger.quarantined);
-        writeln!(out, "{:<28} {planned:>9} = {delivered:>9} + {waiting:>7} + {quarantined:>11} + {other:>5}", lane.to_string())?;
+        writeln!(out, "{:<27} {planned:>7} = {delivered:>9} + {waiting:>7} + {quarantined:>11} + {other:>5}", lane.to_string())?;
     }
     if lost == 0 {
         writeln!(out, "\nnothing was lost")?;
