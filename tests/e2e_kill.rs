@@ -10,6 +10,7 @@
 #![expect(clippy::panic, reason = "a story that cannot go on fails, with what the sidecar said")]
 
 mod process;
+mod sums;
 
 use std::{
     collections::HashMap,
@@ -27,6 +28,7 @@ use segue::{
     journal::UNSAVED_COMPLETIONS_MAX,
     standin::{Keep, Key, Options, RudderStandin, SegmentStandin, Sighting, Standin},
 };
+use sums::Sums;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -57,6 +59,7 @@ async fn no_acknowledged_event_is_lost_to_a_hundred_kills() {
     let app = Arc::new(App { port: scene.port, ..App::default() });
     let workers: Vec<_> = (0..WORKERS).map(|worker| tokio::spawn(work(Arc::clone(&app), worker, Random(seed ^ (worker + 1))))).collect();
 
+    let sums = Sums::watch(([127, 0, 0, 1], scene.metrics_port).into());
     let mut story = Story::default();
     for round in 0..kills {
         let mut process = Process::run(&scene.config, &scene.log);
@@ -90,6 +93,7 @@ async fn no_acknowledged_event_is_lost_to_a_hundred_kills() {
     scene.drained(total, &mut process).await;
     story.check(&scene, &made, &app);
     scene.check_ledger(total, story.resent).await;
+    sums.held().await;
     let status = process.stop(Duration::from_secs(15)).await;
     assert!(status.success(), "segue ended with {status}");
 }
