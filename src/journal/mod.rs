@@ -107,6 +107,7 @@ mod alarm;
 mod bytes;
 mod commit;
 mod cursor;
+mod custody;
 mod disk;
 mod error;
 #[cfg(test)]
@@ -146,6 +147,7 @@ mod spiller;
 mod stock;
 mod words;
 
+pub use custody::{Exposed, Gravity, exposed};
 pub use disk::{Disk, DiskFile};
 pub use error::{AppendError, OpenError, QuarantineError};
 pub use handle::{Journal, Opened};
