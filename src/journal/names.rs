@@ -12,7 +12,7 @@ const UNFINISHED: &str = ".tmp";
 pub(super) enum Name {
     /// [`IDENTITY`].
     Identity,
-    /// [`LOCK`].
+    /// [`LOCK`], or the admin API's socket: nothing to read.
     Lock,
     /// A volume.
     Volume(u64),
@@ -31,7 +31,7 @@ impl Name {
         if name == IDENTITY {
             return Self::Identity;
         }
-        if name == LOCK {
+        if name == LOCK || name.strip_suffix(UNFINISHED).unwrap_or(name) == super::ADMIN_SOCKET {
             return Self::Lock;
         }
         if let Some(whole) = name.strip_suffix(UNFINISHED) {
