@@ -111,6 +111,7 @@ mod alarm;
 mod bytes;
 mod commit;
 mod cursor;
+mod custody;
 mod disk;
 mod error;
 #[cfg(test)]
@@ -144,6 +145,7 @@ mod shared;
 mod stock;
 mod words;
 
+pub use custody::{Exposed, Gravity, exposed};
 pub use disk::{Disk, DiskFile};
 pub use error::{AppendError, ChangeError, OpenError, QuarantineError};
 pub use handle::{Journal, Opened};
