@@ -122,7 +122,7 @@ async fn what_was_redriven_and_held_outlives_kill_9() {
             sent += 1;
         }
         scene.until("they are refused", "segue_queue_events", |pending| pending == 0).await;
-        assert!(scene.count("segue_events_quarantined_total").await >= 5);
+        assert!(scene.count("segue_quarantine_events").await >= 5);
         scene.rudder.faults().lift(poison);
         // Sent again, into an outage or not; then it dies, at once or a moment later.
         let outage = (random >> 33) % 3;
@@ -134,7 +134,7 @@ async fn what_was_redriven_and_held_outlives_kill_9() {
         }
         process.kill();
         process = scene.start().await;
-        assert_eq!(scene.count("segue_events_quarantined_total").await, 0, "round {round}: what was confirmed stays so");
+        assert_eq!(scene.count("segue_quarantine_events").await, 0, "round {round}: what was confirmed stays so");
         assert_eq!(scene.count("segue_events_planned_total").await, sent, "no event is counted twice");
         if let Some(down) = down {
             scene.rudder.faults().lift(down);
@@ -184,6 +184,7 @@ async fn the_socket_is_ours_and_what_is_done_to_it_touches_no_event() {
     assert_eq!((mode(&scene.socket), mode(scene.socket.parent().unwrap())), (0o600, 0o700));
 
     // Wrong requests hear what is wrong, as JSON.
+    let huge = "x".repeat(70 << 10);
     for (method, path, body, status, word) in [
         ("GET", "/v1/../../etc/passwd", "", "404", "not_found"),
         ("GET", "/v1/quarantine/x", "", "400", "bad_request"),
@@ -194,7 +195,7 @@ async fn the_socket_is_ours_and_what_is_done_to_it_touches_no_event() {
         ("POST", "/v1/quarantine/release", "[[[[", "400", "bad_request"),
         ("POST", "/v1/lanes/..%2F..%2Fx%00/rudderstack/hold", "", "404", "not_found"),
         ("POST", "/v1/lanes/web/nowhere/hold", "", "404", "not_found"),
-        ("POST", "/v1/quarantine/redrive", &"x".repeat(70 << 10), "413", "too_large"),
+        ("POST", "/v1/quarantine/redrive", huge.as_str(), "413", "too_large"),
     ] {
         let answer = ask(&scene, request(method, path, body).as_bytes()).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{method} {path}: {answer}");

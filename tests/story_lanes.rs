@@ -107,7 +107,7 @@ async fn a_refused_event_is_looked_at_sent_again_and_arrives_as_if_nothing_had_b
     let table = segue(&stage, &["quarantine", "ls"]).await.stdout;
     let shown = segue(&stage, &["quarantine", "show", &id]).await.stdout;
     for text in [&table, &shown] {
-        assert!(text.contains("Poison") || text.contains("../../x\\u{1b}[2J"), "{text}");
+        assert!(text.contains("../../x\\u001b[2J"), "{text}");
         assert!(text.chars().all(|c| c == '\n' || !(c.is_control() || c == '\u{202e}')), "inert: {text:?}");
         assert!(!text.contains("ann@example.com") && !text.contains(SEGMENT_KEY) && !text.contains(RUDDER_KEY), "{text}");
     }
@@ -145,7 +145,7 @@ async fn a_refused_event_is_looked_at_sent_again_and_arrives_as_if_nothing_had_b
     stage.drained().await;
     let events = stage.rudder_events();
     let (again, other) = (of_id(&events, "m42"), of_id(&events, "m41"));
-    let shift_ms = again.times.unwrap().timestamp.millis_since(other.times.unwrap().timestamp);
+    let shift_ms = again.times.as_ref().unwrap().timestamp.millis_since(other.times.as_ref().unwrap().timestamp);
     assert_eq!(shift_ms, 0, "it happened when the others did");
     assert_eq!((&*again.source, again.anonymous_id.as_deref()), (RUDDER_KEY, Some("p1")));
     assert_eq!(ledger(&stage, "web", Destination::RudderStack), Ledger { planned: 100, delivered: 100, ..Ledger::default() });

@@ -6,9 +6,7 @@ use super::server::Hub;
 
 /// What is put in place of what is not told.
 const MASK: &str = "***";
-/// A key that is not shown is known by so many of its last characters.
-const KEY_TAIL: usize = 4;
-/// Shorter texts are no keys: masking them would mask words.
+/// Keys shorter than this are not looked for.
 const KEY_LENGTH_MIN: usize = 8;
 /// Deeper values are masked whole.
 const DEPTH_MAX: usize = 64;
@@ -43,17 +41,10 @@ impl Hub {
     /// The text with every configured write key replaced.
     pub(super) fn without_keys(&self, text: &str) -> String {
         let sources = self.sources.load();
-        let mut out = text.to_owned();
-        for source in sources.list() {
-            for key in source.segment_keys.iter().chain(&source.rudderstack_key) {
-                let key = key.expose();
-                if key.len() >= KEY_LENGTH_MIN && out.contains(key) {
-                    let tail: String = key.chars().skip(key.chars().count().saturating_sub(KEY_TAIL)).collect();
-                    out = out.replace(key, &format!("...{tail}"));
-                }
-            }
-        }
-        out
+        let keys = sources.list().iter().flat_map(|source| source.segment_keys.iter().chain(&source.rudderstack_key));
+        // Shorter texts would be words.
+        let keys = keys.filter(|key| key.expose().len() >= KEY_LENGTH_MIN);
+        keys.fold(text.to_owned(), |text, key| key.cut_from(text))
     }
 
     /// The event with its keys replaced.

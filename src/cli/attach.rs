@@ -9,15 +9,11 @@ use std::{
 use anyhow::Context;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{
-    Exit,
-    command::Manner,
-    inert::{inert, inert_json},
-    talk::Talk,
-};
+use super::{Exit, command::Manner, inert::inert_json, talk::Talk};
 use crate::{
     client::{Client, ClientError},
     config::{self, Environment},
+    model::inert,
     wire::ProblemCode,
 };
 
@@ -108,8 +104,8 @@ fn told(error: &ClientError, talk: &Talk) -> Exit {
         ),
     };
     let what = match error {
-        ClientError::Problem(problem) => inert(&problem.what),
-        error => inert(&error.to_string()),
+        ClientError::Problem(problem) => inert(&problem.what).into_owned(),
+        error => inert(&error.to_string()).into_owned(),
     };
     talk.error(&anyhow::anyhow!("{what}\n  {means}"));
     exit

@@ -6,10 +6,13 @@ use super::{
     Exit,
     attach::{self, Attached, unconfirmed},
     command::{HoldCommand, LaneName, Manner},
-    inert::{cut, inert},
+    inert::cut,
     talk::{Form, Talk},
 };
-use crate::wire::{Lane, LaneAnswer, Lanes};
+use crate::{
+    model::inert,
+    wire::{Lane, LaneAnswer, Lanes},
+};
 
 /// Sets, releases or lists holds.
 pub fn hold(manner: &Manner, command: HoldCommand, talk: &Talk) -> anyhow::Result<Exit> {

@@ -6,10 +6,13 @@ use super::{
     Exit,
     attach::{self, Attached, unconfirmed},
     command::{Manner, QuarantineCommand, QuarantineLsFlags, QuarantineRedriveFlags, QuarantineReleaseFlags, QuarantineShowFlags},
-    inert::{cut, inert, inert_json},
+    inert::{cut, inert_json},
     talk::{Form, Talk},
 };
-use crate::wire::{QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick};
+use crate::{
+    model::inert,
+    wire::{QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick},
+};
 
 /// Lists, shows, sends again, gives up.
 pub fn quarantine(manner: &Manner, command: QuarantineCommand, talk: &Talk) -> anyhow::Result<Exit> {

@@ -141,7 +141,7 @@ impl<L: Leg> Runner<L> {
                 _ = self.hold.changed() => {}
                 () = self.way.nudge.notified() => self.try_now(),
                 Some(landed) = self.flights.next() => self.land_all(landed),
-                entry = next_of(&mut self.lane, takes_redriven), if takes_in || takes_redriven => {
+                entry = next_of(&mut self.lane, if takes_in { Wanted::Anything } else { Wanted::Redriven }), if takes_in || takes_redriven => {
                     if takes_in { self.take_in_all(&entry) } else { self.take_in_one(&entry) }
                 }
                 () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
@@ -442,8 +442,18 @@ impl<L: Leg> Runner<L> {
 }
 
 /// The lane's next record; when there is room for nothing else, the next one that is sent again.
-async fn next_of(lane: &mut Lane, only_redriven: bool) -> Entry {
-    if only_redriven { lane.next_redriven().await } else { lane.next().await }
+async fn next_of(lane: &mut Lane, wanted: Wanted) -> Entry {
+    match wanted {
+        Wanted::Redriven => lane.next_redriven().await,
+        Wanted::Anything => lane.next().await,
+    }
+}
+
+/// What a lane has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Anything,
+    Redriven,
 }
 
 impl<L> Drop for Runner<L> {

@@ -272,7 +272,7 @@ fn room_that_was_given_up_is_of_use_at_once() {
     loop {
         assert!(parts.append(kept) && parts.take());
         let entry = parts.out.pop().unwrap();
-        if !parts.refuse(&entry, if kept % 2 == 0 { "even" } else { "odd" }) {
+        if !parts.refuse(&entry, if kept.is_multiple_of(2) { "even" } else { "odd" }) {
             parts.out.push(entry);
             break;
         }
