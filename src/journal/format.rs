@@ -245,6 +245,8 @@ pub(super) enum Kind {
     Spilled = 4,
     /// What is in a spill.
     Contents = 5,
+    /// What became of quarantined events.
+    Marks = 6,
 }
 
 impl Kind {
@@ -255,6 +257,7 @@ impl Kind {
             3 => Some(Self::Quarantined),
             4 => Some(Self::Spilled),
             5 => Some(Self::Contents),
+            6 => Some(Self::Marks),
             _ => None,
         }
     }

@@ -31,7 +31,7 @@ pub(super) fn list(disk: &dyn Disk) -> Result<Listing, OpenError> {
     for name in entries {
         match Name::of(&name) {
             Name::Identity => listing.has_identity = true,
-            Name::Lock | Name::Reserve => {}
+            Name::Lock | Name::Reserve | Name::Socket => {}
             Name::Volume(id) => {
                 listing.volumes.insert(id);
             }

@@ -18,6 +18,8 @@ pub(super) enum Name {
     Lock,
     /// [`RESERVE`].
     Reserve,
+    /// The admin API's socket, which looks after itself.
+    Socket,
     /// A volume.
     Volume(u64),
     /// A cursor file.
@@ -53,6 +55,9 @@ impl Name {
         }
         if name == RESERVE {
             return Self::Reserve;
+        }
+        if name.strip_suffix(UNFINISHED).unwrap_or(name) == super::ADMIN_SOCKET {
+            return Self::Socket;
         }
         if let Some(whole) = name.strip_suffix(UNFINISHED) {
             return if matches!(Self::of(whole), Self::Foreign | Self::Unfinished) { Self::Foreign } else { Self::Unfinished };
@@ -124,6 +129,7 @@ mod tests {
             (RESERVE.to_owned(), Name::Reserve),
             (unfinished(&cursor(1)), Name::Unfinished),
             (unfinished(&unfinished(&cursor(1))), Name::Foreign),
+            ("admin.sock".to_owned(), Name::Socket),
             ("volume-1A.log".to_owned(), Name::Foreign),
             ("volume-000000000000001A.log".to_owned(), Name::Foreign),
             ("volume-000000000000001a.log.bak".to_owned(), Name::Foreign),

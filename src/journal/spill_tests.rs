@@ -126,7 +126,7 @@ fn drain(lane: &mut Lane) -> Vec<Entry> {
         match lane.step() {
             Next::Entry(entry) => entries.push(entry),
             Next::Read(from) => lane.read_now(from),
-            Next::Wait | Next::Replaced => return entries,
+            Next::Redrive(_) | Next::Wait | Next::Replaced => return entries,
         }
     }
     panic!("a lane does not come to its end");
@@ -185,7 +185,7 @@ fn drain_some(lane: &mut Lane) -> Option<Entry> {
         match lane.step() {
             Next::Entry(entry) => return Some(entry),
             Next::Read(from) => lane.read_now(from),
-            Next::Wait | Next::Replaced => return None,
+            Next::Redrive(_) | Next::Wait | Next::Replaced => return None,
         }
     }
     None

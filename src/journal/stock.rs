@@ -41,6 +41,10 @@ pub(super) struct LaneCore {
     pub spilled_bytes: AtomicU64,
     /// Set while new records for the lane are refused.
     pub over_quota: AtomicBool,
+    /// Whether something is in quarantine of a record that is not complete.
+    pub keeps: AtomicBool,
+    /// Whether there may be something in quarantine that the lane is to send again.
+    pub due: AtomicBool,
 }
 
 /// One record in memory.
