@@ -47,7 +47,7 @@ impl Scene {
         let [port, metrics_port] = free_ports(seed);
         let (config, log, socket) = (dir.path().join("sidecar.toml"), dir.path().join("log"), dir.path().join("data/admin.sock"));
         let text = format!(
-            "listen = \"127.0.0.1:{port}\"\nmetrics = \"127.0.0.1:{metrics_port}\"\n[journal]\ndir = \"data\"\nsize_max = \"64MiB\"\nvolume_size = \"2MiB\"\n\
+            "listen = \"127.0.0.1:{port}\"\nmetrics = \"127.0.0.1:{metrics_port}\"\n[journal]\ndir = \"data\"\nsize_max = \"64MiB\"\nvolume_size = \"2MiB\"\n[limits]\nbody_bytes_max = \"1MiB\"\ninflated_bytes_max = \"1MiB\"\n\
              [segment]\nurl = \"{segment}\"\neu_url = \"{segment}\"\ncdn_url = \"{segment}\"\ncdn_settings_url = \"{segment}\"\n\
              [rudderstack]\nurl = \"{rudder}\"\n[rudderstack.retry]\nfirst = \"20ms\"\nmax = \"100ms\"\n\
              [[source]]\nname = \"web\"\nsegment_write_key = \"{SEGMENT_KEY}\"\nrudderstack_write_key = \"{RUDDER_KEY}\"\nroute = \"both\"\n",

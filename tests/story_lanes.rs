@@ -165,7 +165,7 @@ async fn segments_refusals_are_sent_again_under_the_clients_own_key_and_given_up
     stage.drained().await;
     assert_eq!(ledger(&stage, "web", Destination::Segment), Ledger { planned: 3, quarantined: 3, ..Ledger::default() });
     stage.restart().await;
-    drop(sums.held().await);
+    let _ = sums.held().await;
     let sums = watch(&stage);
     stage.segment.faults().lift(rule);
     let page = segue(&stage, &["quarantine", "ls", "--json"]).await.json();
@@ -210,7 +210,7 @@ async fn a_held_lane_sends_nothing_and_everybody_else_does() {
     assert!(page.contains("segue_lane_held{source=\"web\",destination=\"segment\"} 0.0"), "{page}");
 
     stage.restart().await;
-    drop(sums.held().await);
+    let _ = sums.held().await;
     let sums = watch(&stage);
     assert_eq!(state(&stage, "web", "rudderstack").await, "held", "over a restart");
     tokio::time::sleep(Duration::from_millis(300)).await;

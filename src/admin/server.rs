@@ -16,7 +16,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncWriteExt, copy, sink},
+    io::{AsyncReadExt, AsyncWriteExt, copy, sink},
     net::UnixStream,
     sync::Semaphore,
     task::{JoinHandle, JoinSet},
@@ -132,6 +132,9 @@ async fn converse(stream: UnixStream, router: Router) {
 /// The largest head of a request.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
+/// How long another user's question, and the end of the answer, are waited for.
+const DENIED_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Tells another user no, whatever was asked.
 async fn deny(mut stream: UnixStream) {
     let refusal = Refusal::new(
@@ -143,13 +146,15 @@ async fn deny(mut stream: UnixStream) {
     let head =
         format!("HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", bytes.len());
     let told = async {
+        // An answer before the question would be taken for a broken connection.
+        let _ = timeout(DENIED_PATIENCE, stream.read(&mut [0; 1024])).await;
         stream.write_all(head.as_bytes()).await?;
         stream.write_all(&bytes).await?;
         stream.shutdown().await?;
         // Closed with something unread, the answer could be lost.
         copy(&mut stream, &mut sink()).await
     };
-    let _ = timeout(Duration::from_secs(1), told).await;
+    let _ = timeout(2 * DENIED_PATIENCE, told).await;
 }
 
 fn router(hub: Hub) -> Router {

@@ -244,6 +244,10 @@ impl Quarantine {
     /// # Errors
     /// What the disk says; what was not written is tried again next time.
     pub(super) fn save(&self, shared: &Shared) -> io::Result<()> {
+        // Cursors wait for this: without anything to write it does not wait for events that are being kept.
+        if !lock(&self.index).has_unwritten() {
+            return Ok(());
+        }
         let mut store = lock(&self.store);
         if self.write_ends(shared, &mut store)? > 0 {
             self.tidy(shared, &mut store);

@@ -337,6 +337,11 @@ impl Index {
         taken.collect()
     }
 
+    /// Whether there are such lanes.
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.lanes.values().any(|lane| !lane.unwritten.is_empty())
+    }
+
     /// Puts back what could not be written.
     pub(super) fn still_unwritten(&mut self, lane: &LaneId, ids: Vec<(u64, Tally)>) {
         self.lanes.entry(lane.clone()).or_default().unwritten.extend(ids);
