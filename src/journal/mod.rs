@@ -159,6 +159,9 @@ mod spill;
 mod spill_tests;
 mod spiller;
 mod stock;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod trial;
 mod words;
 
 pub use custody::{Exposed, Gravity, exposed};

@@ -292,3 +292,25 @@ fn moved(picked: &std::collections::BTreeMap<LaneId, Vec<(u64, u32)>>) -> Moved 
     let entries = picked.values().flatten();
     entries.fold(Moved::default(), |moved, (_, events)| Moved { entries: moved.entries + 1, events: moved.events + u64::from(*events) })
 }
+
+/// An entry's bytes, for those who try them.
+#[cfg(any(test, fuzzing))]
+pub(super) fn encode(id: QuarantineId, lane: &LaneId, item: &Quarantined) -> Vec<u8> {
+    frames::encode(id, lane, item)
+}
+
+/// An entry from its bytes, for those who try them.
+#[cfg(any(test, fuzzing))]
+pub(super) fn decode(header: &super::format::FrameHeader, body: &[u8]) -> Option<(QuarantineId, Quarantined)> {
+    frames::decode(header, body)
+}
+
+/// Calls `with` for each whole entry of a file, for those who try it.
+#[cfg(any(test, fuzzing))]
+pub(super) fn each(file: &dyn super::DiskFile, epoch: Epoch, id: u64, mut with: impl FnMut(Quarantined)) {
+    store::each(file, epoch, id, |_, header, body| {
+        if let Some((_, item)) = frames::decode(header, body) {
+            with(item);
+        }
+    });
+}
