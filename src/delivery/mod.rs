@@ -13,6 +13,8 @@ mod chunks;
 mod errand;
 mod figures;
 mod gate;
+#[cfg(test)]
+mod gate_tests;
 mod leg;
 #[cfg(test)]
 mod leg_tests;

@@ -33,7 +33,8 @@ const QUIET: &str = "rustls=error";
 pub fn start_logging(settings: &Settings) -> Result<(), LogError> {
     let level = std::env::var("RUST_LOG").unwrap_or_else(|_| settings.level.clone());
     let filter = EnvFilter::try_new(format!("{QUIET},{level}")).map_err(|source| LogError::Level { level, source })?;
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written, as its reader is gone, is no reason to fail: the complaint about it would panic.
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     let text = match settings.format {
         LogFormat::Text => true,
         LogFormat::Json => false,

@@ -24,7 +24,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 /// A CA made for the story, which no bundle knows.
 pub struct Authority {
     pub der: Vec<u8>,
-    issuer: Issuer<'static, KeyPair>,
+    pub issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
