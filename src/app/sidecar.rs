@@ -21,7 +21,7 @@ use crate::{
     config::{Config, DataDirectory},
     delivery::{Delivery, Upstreams},
     ingress::{Counters, Desk, Ingress, ListenError, Relays},
-    journal::{Journal, LaneId, Ledger, OpenError, RealDisk, RecoveryReport},
+    journal::{Disk, Journal, LaneId, Ledger, OpenError, RealDisk, RecoveryReport},
     model::Revision,
     routing::{SourceConflict, Sources},
     telemetry::{Exposition, Health, MetricsServer, Readiness},
@@ -132,6 +132,20 @@ impl Sidecar {
     /// # Errors
     /// When a part cannot start.
     pub async fn start_with(config: Config, clock: Clock) -> Result<Handle, StartError> {
+        Self::start_parts(config, clock, None).await
+    }
+
+    /// As [`Sidecar::start_with`], with the journal on a disk of the caller's: tests put one there that fails. The data
+    /// directory of the configuration is not touched.
+    ///
+    /// # Errors
+    /// When a part cannot start.
+    pub async fn start_on(config: Config, clock: Clock, disk: Arc<dyn Disk>) -> Result<Handle, StartError> {
+        Self::start_parts(config, clock, Some(disk)).await
+    }
+
+    /// `disk`: None opens the configured data directory.
+    async fn start_parts(config: Config, clock: Clock, disk: Option<Arc<dyn Disk>>) -> Result<Handle, StartError> {
         // Everything that can be wrong without touching the world comes first.
         let sources = Sources::new(Revision::default(), config.sources.clone())?;
         let relays = relays(&config)?;
@@ -140,7 +154,7 @@ impl Sidecar {
             Some(settings) => Some(load_certificates(settings, clock.clone()).await?),
             None => None,
         };
-        let (journal, report) = open_journal(&config).await?;
+        let (journal, report) = open_journal(&config, disk).await?;
         let sources = Arc::new(ArcSwap::from_pointee(sources.at(journal.revision())));
 
         let exposition = Arc::new(Exposition::new());
@@ -274,10 +288,14 @@ async fn load_certificates(settings: crate::tls::Settings, clock: Clock) -> Resu
     Ok(loaded.map_err(|_| StartError::Interrupted)??)
 }
 
-async fn open_journal(config: &Config) -> Result<(Journal, RecoveryReport), StartError> {
+async fn open_journal(config: &Config, disk: Option<Arc<dyn Disk>>) -> Result<(Journal, RecoveryReport), StartError> {
     let settings = config.journal.clone();
     let dir = settings.dir.display().to_string();
-    let opened = tokio::task::spawn_blocking(move || RealDisk::open(&settings.dir).and_then(|disk| Journal::open(disk, &settings))).await;
+    let opened = tokio::task::spawn_blocking(move || {
+        let disk = disk.map_or_else(|| RealDisk::open(&settings.dir), Ok)?;
+        Journal::open(disk, &settings)
+    });
+    let opened = opened.await;
     let opened = opened.map_err(|_| StartError::Interrupted)?.map_err(|source| StartError::Journal { dir, source })?;
     Ok((opened.journal, opened.report))
 }

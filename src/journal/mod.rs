@@ -97,6 +97,7 @@ mod alarm;
 mod bytes;
 mod commit;
 mod cursor;
+mod custody;
 mod disk;
 mod error;
 #[cfg(test)]
@@ -130,6 +131,7 @@ mod shared;
 mod stock;
 mod words;
 
+pub use custody::{Exposed, Gravity, exposed};
 pub use disk::{Disk, DiskFile};
 pub use error::{AppendError, OpenError, QuarantineError};
 pub use handle::{Journal, Opened};
