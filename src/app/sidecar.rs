@@ -251,6 +251,9 @@ impl Handle {
         }
         self.delivery.stop(flights).await;
         self.journal.close().await;
+        if let Some(metrics) = self.metrics {
+            metrics.stop().await;
+        }
         let lanes_left: Vec<(LaneId, u64)> =
             self.journal.ledger().into_iter().map(|(lane, ledger)| (lane, ledger.pending)).filter(|(_, events)| *events > 0).collect();
         let events_left = lanes_left.iter().map(|(_, events)| events).sum();

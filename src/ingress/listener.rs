@@ -130,6 +130,8 @@ impl Ingress {
             }
         }
         self.watching.abort();
+        // An aborted task is over once it is awaited; then it holds nothing of the journal any more.
+        let _ = self.watching.await;
         let open = || self.connections_max - self.room.available_permits();
         emptied(open, deadline.max(Instant::now() + LAST_WAIT)).await
     }

@@ -61,6 +61,12 @@ impl MetricsServer {
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Ends the listener; when this returns it holds nothing any more.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
 }
 
 impl Drop for MetricsServer {

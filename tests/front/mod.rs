@@ -56,7 +56,9 @@ pub struct Seen {
 }
 
 pub struct Front {
-    pub server: Server,
+    pub url: String,
+    /// It ends with the front; the lock only makes it shareable.
+    server: Mutex<Server>,
     pub authority: Authority,
     pub seen: Arc<Seen>,
     mood: Arc<Mutex<Mood>>,
@@ -73,13 +75,18 @@ impl Front {
         });
         let (current, noted) = (Arc::clone(&mood), Arc::clone(&seen));
         let server = Server::accept(move |socket, _| {
-            let (mood, configs, seen) = (current.lock().unwrap().clone(), configs.clone(), Arc::clone(&noted));
+            let (current, configs, seen) = (Arc::clone(&current), configs.clone(), Arc::clone(&noted));
+            let mood = current.lock().unwrap().clone();
             async move {
-                let _ = treat(socket, mood, configs, standin, &seen).await;
+                // A connection keeps its mood, and ends with it.
+                let _ = tokio::select! {
+                    treated = treat(socket, mood.clone(), configs, standin, &seen) => treated,
+                    () = repented(&current), if !matches!(mood, Mood::Honest) => Ok(()),
+                };
             }
         })
         .await;
-        Self { server, authority, seen, mood }
+        Self { url: server.url(), server: Mutex::new(server), authority, seen, mood }
     }
 
     pub fn be_honest(&self) {
@@ -88,6 +95,12 @@ impl Front {
 
     pub fn struck(&self) -> u64 {
         self.seen.struck.load(Ordering::Relaxed)
+    }
+}
+
+async fn repented(current: &Mutex<Mood>) {
+    while !matches!(*current.lock().unwrap(), Mood::Honest) {
+        sleep(Duration::from_millis(5)).await;
     }
 }
 
