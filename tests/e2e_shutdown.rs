@@ -93,7 +93,7 @@ impl Scene {
     async fn both_have(&self, events: u64) -> [Counts; 2] {
         let mut all = Vec::new();
         for (vendor, standin) in [("segment", &self.segment), ("rudderstack", &self.rudder)] {
-            match standin.wait_for(Duration::from_mins(1), |counts| counts.distinct >= events).await {
+            match standin.wait_for(Duration::from_mins(3), |counts| counts.distinct >= events).await {
                 Ok(counts) => all.push(counts),
                 Err(counts) => panic!("{vendor} has {} of {events}: {counts:?}\n{}", counts.distinct, self.log()),
             }

@@ -100,14 +100,23 @@ async fn play(Scene { what, mood, codes }: Scene) -> u64 {
     let swallowed = front.seen.swallowed_max.load(Ordering::Relaxed);
     assert!(swallowed < SWALLOWED_MAX, "{what}: {swallowed} bytes on one connection");
 
+    let timeouts = timeouts(&stage.metrics().await);
     front.be_honest();
     stage.drained().await;
-    let counts = stage.rudder.counts();
-    assert_eq!((counts.distinct, counts.duplicates), (EVENTS as u64, 0), "{what}: all of it, once");
+    let (counts, late) = (stage.rudder.counts(), self::timeouts(&stage.metrics().await) - timeouts);
+    // A machine too busy to answer in time makes honest copies; nothing else may.
+    assert!(counts.distinct == EVENTS as u64 && (counts.duplicates == 0 || late > 0), "{what}: all of it, once: {counts:?}, {late} late");
     sums.held().await;
     stage.sidecar.take().unwrap().stop().await;
     println!("{what}: {} attempts, ended as {codes:?}, at most {swallowed} bytes swallowed", front.struck());
     swallowed
+}
+
+/// Requests to RudderStack that got no answer in time.
+fn timeouts(page: &str) -> u64 {
+    let series = r#"segue_delivery_attempts_total{destination="rudderstack",code="timeout"} "#;
+    let value = page.lines().find_map(|line| line.strip_prefix(series));
+    value.map_or(0, |value| value.trim_end_matches(".0").parse().unwrap())
 }
 
 async fn play_all(scenes: Vec<Scene>) {
