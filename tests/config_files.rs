@@ -9,7 +9,7 @@ use std::{
 };
 
 use segue::{
-    config::{self, Config, Environment, Loaded, Origin, Override, Problems, Severity},
+    config::{self, Config, DataDirectory, Environment, Loaded, Origin, Override, Problems, Severity},
     ingress::OnFull,
     model::{Destination, RateLimit},
     routing::Region,
@@ -45,12 +45,25 @@ fn the_annotated_file_says_the_defaults() {
     assert_eq!(read.segment, default.segment);
     assert_eq!(read.delivery, default.delivery);
     assert_eq!(read.telemetry, default.telemetry);
-    assert_eq!(read.drain_timeout, default.drain_timeout);
+    assert_eq!((read.data_directory, read.drain_timeout), (default.data_directory, default.drain_timeout));
     assert_eq!(read.admin, default.admin);
     let rudderstack = upstream::Settings { url: "https://acme.dataplane.rudderstack.com".to_owned(), ..upstream::Settings::default() };
     assert_eq!(read.rudderstack, Some(rudderstack));
     let tls = config::tls_section(Some(Path::new("sidecar.toml")), &environment()).unwrap();
     assert_eq!(tls, tls::Settings::default());
+}
+
+#[test]
+fn an_ephemeral_directory_gets_more_time_at_a_stop_unless_it_is_said() {
+    let seconds = |text: &str| {
+        let config = load_text(&format!("{text}\n{SOURCE}")).unwrap().config;
+        (config.data_directory, config.drain_timeout.as_secs())
+    };
+    assert_eq!(seconds("[journal]\nephemeral = true"), (DataDirectory::Ephemeral, 25));
+    assert_eq!(seconds("drain_timeout = \"9s\"\n[journal]\nephemeral = true"), (DataDirectory::Ephemeral, 9));
+    assert_eq!(seconds("[journal]\nephemeral = false"), (DataDirectory::Lasting, 5));
+    let refused = load_text(&format!("[journal]\nephemeral = \"yes\"\n{SOURCE}")).unwrap_err().to_string();
+    assert!(refused.contains("`journal.ephemeral` takes true or false, not a text"), "{refused}");
 }
 
 #[test]

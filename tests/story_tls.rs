@@ -4,7 +4,7 @@
 
 mod stage;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -13,8 +13,9 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use segue::{
+    standin::{Fault, Rule},
     tls::{self, Existing, Mode},
-    upstream::{self, Call, Fault, Upstream},
+    upstream::{self, Call, Sent, Upstream},
 };
 use stage::{SEGMENT_KEY, Stage, ids};
 use tokio::{
@@ -54,7 +55,7 @@ async fn an_app_that_trusts_the_root_is_served_and_one_that_does_not_is_not() {
             upstream::Settings { url: format!("https://{host}:{port}"), ca_file: Some(root.clone()), ..upstream::Settings::default() };
         assert_eq!(Upstream::new(&trusting).unwrap().send(call(host)).await.unwrap().status, 200, "{host}");
         let stranger = upstream::Settings { ca_file: None, ..trusting };
-        assert_eq!(Upstream::new(&stranger).unwrap().send(call("stranger")).await.unwrap_err().fault, Fault::Tls, "{host}");
+        assert_eq!(Upstream::new(&stranger).unwrap().send(call("stranger")).await.unwrap_err().fault, upstream::Fault::Tls, "{host}");
     }
     stage.drained().await;
     assert_eq!(ids(&stage.rudder_events()), ["127.0.0.1", "localhost"].map(str::to_owned).into());
@@ -104,4 +105,51 @@ async fn a_hundred_streams_of_one_connection_arrive() {
     }
     stage.drained().await;
     assert_eq!((ids(&stage.segment_events()).len(), ids(&stage.rudder_events()).len()), (100, 100));
+}
+
+/// design 4, Shutdown: over h2 a client hears GOAWAY, what it had sent is answered, and what it sends later meets no half-closed door.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_takes_leave_of_h2_clients_and_answers_what_they_had_sent() {
+    let (mut stage, root) = tls_stage().await;
+    let port = stage.sidecar().tls_address().unwrap().port();
+    let settings = upstream::Settings { url: format!("https://localhost:{port}"), ca_file: Some(root), ..upstream::Settings::default() };
+    let client = Upstream::new(&settings).unwrap();
+    stage.segment.faults().add(Rule::always(Fault::slow(Duration::from_millis(600))).for_key("wk_test_nobody"));
+    let slow: Vec<_> = (0..10)
+        .map(|n| {
+            let client = client.clone();
+            let body = Bytes::from(track(&format!("slow-{n}")).replace(SEGMENT_KEY, "wk_test_nobody"));
+            tokio::spawn(async move { client.send(Call { body, ..call("") }).await.unwrap().status })
+        })
+        .collect();
+    let busy: Vec<_> = (0..4)
+        .map(|worker| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                for n in 0_u64.. {
+                    match client.send(call(&format!("busy-{worker}-{n}"))).await {
+                        Ok(answer) => assert_eq!(answer.status, 200),
+                        Err(error) => return (n, error),
+                    }
+                }
+                unreachable!("the sidecar stops")
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stage.sidecar.take().unwrap().stop().await;
+    for slow in slow {
+        assert_eq!(slow.await.unwrap(), 200, "it was in flight");
+    }
+    let mut acked = 0;
+    for busy in busy {
+        let (answered, error) = busy.await.unwrap();
+        assert_eq!(error.sent, Sent::Nothing, "what was sent was answered: {error}");
+        acked += answered;
+    }
+    assert!(acked > 0);
+    stage.sidecar = Some(segue::app::Sidecar::start_with(stage.config.clone(), stage.clock.clone()).await.unwrap());
+    stage.drained().await;
+    let counts = stage.rudder.counts();
+    assert_eq!((counts.distinct, counts.duplicates), (acked, 0));
 }

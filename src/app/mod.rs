@@ -6,5 +6,5 @@ mod figures;
 mod run;
 mod sidecar;
 
-pub use run::{RunError, run_until_signal};
+pub use run::{Ending, RunError, Urgency, run_until_signal};
 pub use sidecar::{Handle, Sidecar, StartError, StopReport};

@@ -1,9 +1,11 @@
 //! `segue run`: a sidecar until a signal comes.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Handle, Sidecar, StartError, StopReport};
-use crate::config::Config;
+use crate::config::{Config, DataDirectory};
 
 /// Why a run ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -13,32 +15,104 @@ pub enum RunError {
     Start(#[from] StartError),
     /// The system takes no signal handlers.
     #[error("signals cannot be listened for")]
-    Signals(#[source] std::io::Error),
+    Signals(#[source] io::Error),
 }
 
-/// Runs a sidecar until SIGTERM or SIGINT, then stops it in order. `started` is told once it takes requests.
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It was asked to stop, and did.
+    InOrder(StopReport),
+    /// It was told not to take its time. As with a crash nothing acknowledged is lost, and some events may be delivered twice.
+    AtOnce(Urgency),
+}
+
+/// Which signal left no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// SIGTERM, for the second time.
+    Terminate,
+    /// SIGINT, for the second time.
+    Interrupt,
+    /// SIGQUIT.
+    Quit,
+}
+
+/// The signals that end a run.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+}
+
+/// Runs a sidecar until SIGTERM or SIGINT, then stops it in order; a second one, or SIGQUIT at any time, ends it at once. SIGHUP
+/// changes nothing. `started` is told once it takes requests.
 ///
 /// # Errors
 /// When it cannot start.
-pub async fn run_until_signal(config: Config, started: impl FnOnce(&Handle)) -> Result<StopReport, RunError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
-    let handle = Sidecar::start(config).await?;
+pub async fn run_until_signal(config: Config, started: impl FnOnce(&Handle)) -> Result<Ending, RunError> {
+    let mut signals = Signals::listen().map_err(RunError::Signals)?;
+    let handle = tokio::select! {
+        handle = Sidecar::start(config) => handle?,
+        urgency = signals.next() => return Ok(Ending::AtOnce(urgency)),
+    };
     announce(&handle);
     started(&handle);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    if signals.next().await == Urgency::Quit {
+        return Ok(Ending::AtOnce(Urgency::Quit));
     }
     tracing::info!(event = "stopping", "stopping: answering what is in flight");
-    let report = handle.stop().await;
+    let report = tokio::select! {
+        report = handle.stop() => report,
+        urgency = signals.next() => {
+            tracing::warn!(event = "stopped_at_once", "told again: what is in flight is sent again by the next start");
+            return Ok(Ending::AtOnce(urgency));
+        }
+    };
+    farewell(&report);
+    Ok(Ending::InOrder(report))
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next one that means an end.
+    async fn next(&mut self) -> Urgency {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Urgency::Terminate,
+                _ = self.interrupt.recv() => return Urgency::Interrupt,
+                _ = self.quit.recv() => return Urgency::Quit,
+                // A terminal that goes away, or a habit of other programs: no reason to stop keeping events.
+                _ = self.hangup.recv() => tracing::info!(event = "hangup", "SIGHUP: the configuration is read at the start only"),
+            }
+        }
+    }
+}
+
+fn farewell(report: &StopReport) {
+    for (lane, events) in &report.lanes_left {
+        match report.data_directory {
+            DataDirectory::Lasting => tracing::info!(event = "lane_left", %lane, events, "waits in the journal"),
+            DataDirectory::Ephemeral => {
+                tracing::error!(event = "undelivered_at_exit", %lane, events, "not delivered in time, and lost with the data directory");
+            }
+        }
+    }
     tracing::info!(
         event = "stopped",
         events_left = report.events_left,
         connections_cut = report.connections_cut,
-        "stopped; what is left waits in the journal"
+        "stopped; what is left stands in the journal"
     );
-    Ok(report)
 }
 
 fn announce(handle: &Handle) {

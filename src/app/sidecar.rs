@@ -1,15 +1,25 @@
 //! Start and stop.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
 
 use super::figures;
 use crate::{
     admin::{AdminServer, Hub},
     clock::Clock,
-    config::Config,
+    config::{Config, DataDirectory},
     delivery::{Delivery, Upstreams},
     ingress::{Counters, Desk, Ingress, ListenError, Relays},
     journal::{Disk, Journal, LaneId, Ledger, OpenError, RealDisk, RecoveryReport},
@@ -35,17 +45,35 @@ pub struct Handle {
     admin: Option<AdminServer>,
     report: RecoveryReport,
     counters: Arc<Counters>,
+    data_directory: DataDirectory,
     drain_timeout: Duration,
+    /// Set once a stop was asked for.
+    stopping: Arc<AtomicBool>,
     _keeper: Option<Keeper>,
 }
 
 /// How a stop went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopReport {
     /// Connections that were still open when the time was up.
     pub connections_cut: usize,
-    /// Events that wait in the journal for the next start.
+    /// Events that were not delivered, over all lanes.
     pub events_left: u64,
+    /// The same for each lane that has any.
+    pub lanes_left: Vec<(LaneId, u64)>,
+    /// Whether the next start finds them.
+    pub data_directory: DataDirectory,
+}
+
+impl StopReport {
+    /// Events that no start will find again.
+    #[must_use]
+    pub fn events_lost(&self) -> u64 {
+        match self.data_directory {
+            DataDirectory::Lasting => 0,
+            DataDirectory::Ephemeral => self.events_left,
+        }
+    }
 }
 
 /// Why a sidecar did not start. Nothing is left running.
@@ -149,11 +177,24 @@ impl Sidecar {
         let keeper = certificates.as_ref().map(Certificates::keep_fresh);
         let admin = start_admin(&config, Hub { journal: journal.clone(), lanes: delivery.control(), sources: Arc::clone(&sources) });
         let ingress = Ingress::start(&desk, certificates.as_ref().map(Certificates::server_config))?;
+        let stopping = Arc::new(AtomicBool::new(false));
         let metrics = match config.telemetry.metrics {
-            Some(address) => Some(serve_metrics(address, exposition, &journal).await?),
+            Some(address) => Some(serve_metrics(address, exposition, &journal, &counters, &stopping).await?),
             None => None,
         };
-        Ok(Handle { ingress, delivery, journal, metrics, admin, report, counters, drain_timeout: config.drain_timeout, _keeper: keeper })
+        Ok(Handle {
+            ingress,
+            delivery,
+            journal,
+            metrics,
+            admin,
+            report,
+            counters,
+            data_directory: config.data_directory,
+            drain_timeout: config.drain_timeout,
+            stopping,
+            _keeper: keeper,
+        })
     }
 }
 
@@ -200,17 +241,42 @@ impl Handle {
         self.journal.ledger()
     }
 
-    /// Stops in order: no new connections, requests in flight answered, deliveries in flight finished as far as
-    /// `drain_timeout` goes, cursors saved. What is not delivered waits on disk.
+    /// Stops in order, and says that it is not ready from now on: clients are answered and told to go, deliveries in flight
+    /// finished, cursors saved. With a lasting data directory it takes five seconds at most, whatever waits; with an ephemeral
+    /// one delivery goes on until nothing waits or `drain_timeout` is nearly over.
     pub async fn stop(self) -> StopReport {
+        self.stopping.store(true, Ordering::Relaxed);
         if let Some(admin) = self.admin {
             admin.stop().await;
         }
-        let connections_cut = self.ingress.stop(self.drain_timeout.min(Duration::from_secs(2))).await;
-        self.delivery.stop(self.drain_timeout.min(Duration::from_secs(2))).await;
+        let (begun, ephemeral) = (Instant::now(), self.data_directory == DataDirectory::Ephemeral);
+        let within = if ephemeral { self.drain_timeout } else { self.drain_timeout.min(STOP_MAX) };
+        let connections_cut = self.ingress.stop(within * 2 / 5).await;
+        let flights = (within * 3 / 10).min(FLIGHTS_MAX);
+        if ephemeral {
+            drained(&self.journal, begun + within.saturating_sub(flights)).await;
+        }
+        self.delivery.stop(flights).await;
         self.journal.close().await;
-        let events_left = self.journal.ledger().iter().map(|(_, ledger)| ledger.pending).sum();
-        StopReport { connections_cut, events_left }
+        if let Some(metrics) = self.metrics {
+            metrics.stop().await;
+        }
+        let lanes_left: Vec<(LaneId, u64)> =
+            self.journal.ledger().into_iter().map(|(lane, ledger)| (lane, ledger.pending)).filter(|(_, events)| *events > 0).collect();
+        let events_left = lanes_left.iter().map(|(_, events)| events).sum();
+        StopReport { connections_cut, events_left, lanes_left, data_directory: self.data_directory }
+    }
+}
+
+/// How long a stop with a lasting data directory takes at most.
+const STOP_MAX: Duration = Duration::from_secs(5);
+/// How long deliveries in flight get to end, once no more are sent.
+const FLIGHTS_MAX: Duration = Duration::from_secs(2);
+
+/// Waits until nothing waits in the journal, or for `deadline`.
+async fn drained(journal: &Journal, deadline: Instant) {
+    while journal.ledger().iter().any(|(_, ledger)| ledger.pending > 0) && Instant::now() < deadline {
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -256,15 +322,23 @@ async fn open_journal(config: &Config, disk: Option<Arc<dyn Disk>>) -> Result<(J
     Ok((opened.journal, opened.report))
 }
 
-async fn serve_metrics(address: SocketAddr, exposition: Arc<Exposition>, journal: &Journal) -> Result<MetricsServer, StartError> {
-    let journal = journal.clone();
+async fn serve_metrics(
+    address: SocketAddr,
+    exposition: Arc<Exposition>,
+    journal: &Journal,
+    counters: &Arc<Counters>,
+    stopping: &Arc<AtomicBool>,
+) -> Result<MetricsServer, StartError> {
+    let (journal, counters, stopping) = (journal.clone(), Arc::clone(counters), Arc::clone(stopping));
     let probe = Arc::new(move || Health {
         live: true,
         ready: match journal.health() {
+            _ if stopping.load(Ordering::Relaxed) => Readiness::Not("stopping".to_owned()),
             crate::journal::Health::Writable => Readiness::Ready,
             crate::journal::Health::Full => Readiness::Not("the journal is full".to_owned()),
             crate::journal::Health::Broken => Readiness::Not("the journal cannot write".to_owned()),
         },
+        notes: counters.suspensions.sources().iter().map(|source| format!("order suspended: {source}")).collect(),
     });
     MetricsServer::start(address, exposition, probe).await.map_err(|source| StartError::Metrics { address, source })
 }

@@ -18,7 +18,9 @@ use crate::{config::Code, model::Span};
     name = "segue",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the answer is no, 69 no sidecar answers, 77 not allowed, 78 the configuration is wrong, 124 timed out."
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the answer is no, 69 no sidecar answers, 77 not allowed, 78 the \
+                  configuration is wrong, 124 not done in time (run: events of an ephemeral directory were left), 130 131 143 told to end \
+                  at once."
 )]
 pub struct Cli {
     /// How it talks, and where it looks.
@@ -129,7 +131,7 @@ pub enum Command {
 /// Flags of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunFlags {
-    /// How long delivery goes on after SIGTERM, like 30s.
+    /// How long a stop may take, like 30s; with `journal.ephemeral` delivery goes on for as long.
     #[arg(long, value_name = "TIME", env = "SEGUE_RUN_DRAIN_TIMEOUT")]
     pub drain_timeout: Option<Span>,
 }

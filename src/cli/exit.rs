@@ -27,6 +27,8 @@ pub enum Exit {
     Interrupted,
     /// Stopped by SIGTERM before it was done.
     Terminated,
+    /// Stopped by SIGQUIT.
+    Quit,
 }
 
 impl Exit {
@@ -44,6 +46,7 @@ impl Exit {
             Self::Config => 78,
             Self::TimedOut => 124,
             Self::Interrupted => 130,
+            Self::Quit => 131,
             Self::Terminated => 143,
         }
     }

@@ -17,7 +17,7 @@ use super::{
     talk::{Form, Talk},
 };
 use crate::{
-    app,
+    app::{self, Ending, Urgency},
     config::{Loaded, Problems, exposed_files},
     demo::{self, Outcome},
     standin::{self, Key, Options},
@@ -28,11 +28,20 @@ use crate::{
 pub fn sidecar(loaded: Loaded, talk: &Talk) -> anyhow::Result<Exit> {
     talk.problems(&Problems::new([loaded.warnings.list(), &exposed_files(&loaded)].concat()));
     start_logging(&loaded.config.telemetry)?;
-    let ended = runtime()?.block_on(app::run_until_signal(loaded.config, |_| {}));
+    let runtime = runtime()?;
+    let ended = runtime.block_on(app::run_until_signal(loaded.config, |_| {}));
     tracing::debug!(?ended);
     flush_log();
-    ended?;
-    Ok(Exit::Done)
+    // A name that is being looked up holds a thread for as long as the resolver likes: nobody waits for it.
+    runtime.shutdown_background();
+    Ok(match ended? {
+        // The drain had a time, and it was not enough.
+        Ending::InOrder(report) if report.events_lost() > 0 => Exit::TimedOut,
+        Ending::InOrder(_) => Exit::Done,
+        Ending::AtOnce(Urgency::Terminate) => Exit::Terminated,
+        Ending::AtOnce(Urgency::Interrupt) => Exit::Interrupted,
+        Ending::AtOnce(Urgency::Quit) => Exit::Quit,
+    })
 }
 
 /// Runs the demo; fails when an acknowledged event did not arrive.

@@ -75,21 +75,26 @@ impl Talk {
     /// Tells of problems, unless only errors are wanted and there are none.
     pub fn problems(&self, problems: &Problems) {
         if !problems.is_empty() && (self.quiet < 2 || problems.count(Severity::Error) > 0) {
-            eprintln!("{}", painted(&problems.to_string(), self.paint.stderr));
+            say(&painted(&problems.to_string(), self.paint.stderr));
         }
     }
 
     /// Tells what is going on, unless it should be quiet.
     pub fn note(&self, text: &str) {
         if self.quiet == 0 {
-            eprintln!("{text}");
+            say(text);
         }
     }
 
     /// Tells why a command failed, with the causes.
     pub fn error(&self, error: &anyhow::Error) {
-        eprintln!("{}", painted(&format!("error: {error:#}"), self.paint.stderr));
+        say(&painted(&format!("error: {error:#}"), self.paint.stderr));
     }
+}
+
+/// A line of talk. Its reader may be gone (`segue run 2>&1 | head -1`), which is no reason to stop: what is run goes on.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Whether a terminal's user wants colour, by the usual variables.

@@ -1,7 +1,7 @@
 //! Values that are one of a few words.
 
 use super::{
-    Code,
+    Code, DataDirectory,
     tree::Node,
     value::{Fault, Value, text},
 };
@@ -33,6 +33,19 @@ impl Value for OnFull {
     }
     fn show(&self) -> String {
         word(*self, &ON_FULL)
+    }
+}
+
+impl Value for DataDirectory {
+    fn read(node: &Node) -> Result<Self, Fault> {
+        match node {
+            Node::Truth(true) => Ok(Self::Ephemeral),
+            Node::Truth(false) => Ok(Self::Lasting),
+            _ => Err(Fault::kind("true or false", node, "write it without quotes: true when the directory ends with the process")),
+        }
+    }
+    fn show(&self) -> String {
+        (*self == Self::Ephemeral).to_string()
     }
 }
 

@@ -60,8 +60,10 @@ pub struct Config {
     pub admin: AdminSocket,
     /// The sources, in the order of the file. No two share an id, a name or a Segment key.
     pub sources: Vec<Source>,
-    /// How long delivery goes on after a stop was asked for; what is left then waits in the journal for the next start.
-    /// Zero: delivery stops at once.
+    /// Whether what the data directory holds will be there for the next start.
+    pub data_directory: DataDirectory,
+    /// How long a stop may take. With a lasting directory it is what clients and deliveries in flight get, 5 s at most, and what is
+    /// left waits for the next start; with an ephemeral one it is how long delivery goes on, and what is left is lost. Zero: at once.
     pub drain_timeout: Duration,
 }
 
@@ -75,6 +77,27 @@ pub enum AdminSocket {
     At(PathBuf),
     /// Nowhere.
     Off,
+}
+
+/// Whether a data directory outlives the process (`journal.ephemeral`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DataDirectory {
+    /// It does: a disk, a volume of its own. A stop is quick, whatever waits.
+    #[default]
+    Lasting,
+    /// It does not, as an `emptyDir` of a pod: a stop delivers what it can, and says what is left.
+    Ephemeral,
+}
+
+impl DataDirectory {
+    /// How long a stop may take unless it is said: below the 30 s that Kubernetes gives a pod.
+    #[must_use]
+    pub const fn drain_timeout(self) -> Duration {
+        match self {
+            Self::Lasting => Duration::from_secs(5),
+            Self::Ephemeral => Duration::from_secs(25),
+        }
+    }
 }
 
 /// How each of Segment's hosts is reached (protocol.md 1.1).
@@ -114,7 +137,8 @@ impl Default for Config {
             telemetry: telemetry::Settings::default(),
             admin: AdminSocket::default(),
             sources: Vec::new(),
-            drain_timeout: Duration::from_secs(5),
+            data_directory: DataDirectory::Lasting,
+            drain_timeout: DataDirectory::Lasting.drain_timeout(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    AdminSocket, Code, Config, check,
+    AdminSocket, Code, Config, DataDirectory, check,
     choice::TlsMode,
     destinations,
     section::Section,
@@ -34,14 +34,14 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
     let (listen, listen_at) = root.placed(session, "listen", Listen(default.ingress.listen));
     let (listen_tls, listen_tls_at) = root.placed(session, "listen_tls", Listen(default.ingress.listen_tls));
     let (metrics, metrics_at) = root.placed(session, "metrics", Listen(default.telemetry.metrics));
-    let drain_timeout = root.value(session, "drain_timeout", Span(default.drain_timeout)).0;
     let trusted_proxies = root.value(session, "trusted_proxies", Networks(default.ingress.trusted_proxies)).0;
     let public_host = public_host(session, &mut root);
     let tls = tls(session, &mut root).filter(|_| listen_tls.0.is_some());
     if let Some(tls) = &tls {
         check::certificates(session, &listen_tls_at, &tls.mode);
     }
-    let (journal, on_full, journal_size) = journal(session, &mut root);
+    let (journal, on_full, data_directory, journal_size) = journal(session, &mut root);
+    let drain_timeout = root.value(session, "drain_timeout", Span(data_directory.drain_timeout())).0;
     let destinations = destinations::read(session, &mut root);
     let telemetry = telemetry(session, &mut root, metrics);
     let limits = limits(session, &mut root);
@@ -58,6 +58,7 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
         telemetry,
         admin,
         sources,
+        data_directory,
         drain_timeout,
     };
     check::across(session, &config, &Places { listen: listen_at, listen_tls: listen_tls_at, metrics: metrics_at, journal_size });
@@ -111,7 +112,7 @@ pub(super) fn tls(session: &mut Session<'_>, root: &mut Section) -> Option<tls::
     Some(tls::Settings { mode, names })
 }
 
-fn journal(session: &mut Session<'_>, root: &mut Section) -> (journal::Settings, ingress::OnFull, Source) {
+fn journal(session: &mut Session<'_>, root: &mut Section) -> (journal::Settings, ingress::OnFull, DataDirectory, Source) {
     let default = journal::Settings::default();
     let mut section = root.table(session, "journal");
     let dir = section.value(session, "dir", File(Some(default.dir.clone()))).0.unwrap_or(default.dir);
@@ -127,8 +128,9 @@ fn journal(session: &mut Session<'_>, root: &mut Section) -> (journal::Settings,
         memory_max: section.value(session, "memory_max", default.memory_max),
     };
     let on_full = section.value(session, "on_full", ingress::Settings::default().on_full);
+    let data_directory = section.value(session, "ephemeral", DataDirectory::default());
     section.finish(session);
-    (settings, on_full, size_at.or(&volume_at).clone())
+    (settings, on_full, data_directory, size_at.or(&volume_at).clone())
 }
 
 fn telemetry(session: &mut Session<'_>, root: &mut Section, metrics: Listen) -> telemetry::Settings {

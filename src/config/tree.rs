@@ -35,7 +35,9 @@ pub(super) enum Node {
     Text(String),
     /// A whole number, as it was written.
     Integer(String),
-    /// What no key takes: a boolean, a float, a date. The text says which, for people.
+    /// `true` or `false`.
+    Truth(bool),
+    /// What no key takes: a float, a date. The text says which, for people.
     Other(&'static str),
     List(Vec<Item>),
     Table(Table),
@@ -101,7 +103,7 @@ impl Item {
             DeValue::Table(table) => Node::Table(Table::of(table, spot)),
             DeValue::Integer(_) => Node::Other("a number that is not decimal"),
             DeValue::Float(_) => Node::Other("a number with a point"),
-            DeValue::Boolean(_) => Node::Other("a boolean"),
+            DeValue::Boolean(truth) => Node::Truth(*truth),
             DeValue::Datetime(_) => Node::Other("a date"),
         };
         Self { spot, node }
@@ -114,6 +116,7 @@ impl Node {
         match self {
             Self::Text(_) => "a text",
             Self::Integer(_) => "a number",
+            Self::Truth(_) => "a boolean",
             Self::Other(kind) => kind,
             Self::List(_) => "a list",
             Self::Table(_) => "a table",

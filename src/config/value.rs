@@ -60,7 +60,7 @@ impl Fault {
         Self { code: Code::WrongValue, what: what.into(), fix: fix.into() }
     }
 
-    fn kind(want: &str, node: &Node, fix: &str) -> Self {
+    pub(super) fn kind(want: &str, node: &Node, fix: &str) -> Self {
         Self { code: Code::WrongType, what: format!("takes {want}, not {}", node.kind()), fix: fix.to_owned() }
     }
 }

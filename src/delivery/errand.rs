@@ -149,22 +149,30 @@ impl Way {
         [self.own_limit.as_ref(), self.gates.limits.of(self.id.destination).as_ref()].into_iter().flatten()
     }
 
-    /// Waits for everything that a request must wait for: the pause that the destination asked for, its breaker, the limits.
+    /// The gate that the lane's requests leave by; None when its source or its upstream is not configured.
+    pub(super) fn gate(&self) -> Option<&Gate> {
+        self.gates.of(self.id.destination, self.source()?.region)
+    }
+
+    /// Waits for everything that a request must wait for: the pause that the destination asked for, its breaker, the rise
+    /// after an outage, the limits.
     async fn pass<'a>(&self, gate: &'a Gate, events: u32) -> Pass<'a> {
-        let _turn = if self.limits().next().is_some() { Some(self.turnstile.lock().await) } else { None };
+        let is_paced = self.limits().next().is_some();
+        let _turn = if is_paced || gate.is_rising() { Some(self.turnstile.lock().await) } else { None };
         loop {
             if let Some(until) = self.closed_until(Instant::now()) {
                 sleep_until(until).await;
             }
             let pass = gate.admit().await;
-            if self.limits().next().is_some() {
+            gate.rise(events).await;
+            if is_paced {
                 let paced = Paced::count(&self.figures, self.id.destination, events);
                 for limit in self.limits() {
                     limit.wait(events).await;
                 }
                 drop(paced);
             }
-            if self.closed_until(Instant::now()).is_none() {
+            if self.closed_until(Instant::now()).is_none() && pass.stands() {
                 return pass;
             }
         }
@@ -223,8 +231,8 @@ async fn deliver(way: &Way, events: u32, cargo: &Cargo) -> Option<(Outcome, Answ
     let answer = Answered { text: without_keys(&source, answer.text), ..answer };
     match outcome {
         // Its words may repeat what a client sent, and this goes to the log.
-        Outcome::Answered { status, .. } => pass.report(outcome.sign(), &format!("answered {status}")),
-        Outcome::Unanswered | Outcome::Unsendable => pass.report(outcome.sign(), &answer.text),
+        Outcome::Answered { status, .. } => pass.report(outcome, events, &format!("answered {status}")),
+        Outcome::Unanswered | Outcome::Unsendable => pass.report(outcome, events, &answer.text),
     }
     if let (Outcome::Answered { status: 200..=299, .. }, Some(edits)) = (outcome, edits) {
         way.figures.count_edits(edits);

@@ -14,7 +14,7 @@ use tokio::{
 use super::settings::Pace;
 use crate::{
     model::RateLimit,
-    policy::{Admission, Backoff, Breaker, Pacer, Sign, Turn},
+    policy::{Admission, Backoff, Breaker, Outcome, Pacer, Ramp, RetryBudget, Sign, Turn},
     upstream::Upstream,
 };
 
@@ -25,13 +25,21 @@ const FAILURES_MAX: u32 = 5;
 /// wait long once it is back.
 const PROBE_WAIT_MAX: Duration = Duration::from_secs(15);
 
-/// One upstream and its breaker.
+/// One upstream, and how it is doing.
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) upstream: Upstream,
-    breaker: Mutex<Breaker>,
+    condition: Mutex<Condition>,
     /// Told whenever a request comes back that others wait for.
     changed: Notify,
+}
+
+/// How an upstream is doing.
+#[derive(Debug)]
+struct Condition {
+    breaker: Breaker,
+    ramp: Ramp,
+    retries: RetryBudget,
 }
 
 /// The right to send one request; its report, or its end without one, is the breaker's evidence.
@@ -39,6 +47,8 @@ pub(super) struct Gate {
 pub(super) struct Pass<'a> {
     gate: &'a Gate,
     turn: Turn,
+    /// Events that arrived with it.
+    arrived: Option<u32>,
     sign: Sign,
     cause: String,
 }
@@ -46,17 +56,22 @@ pub(super) struct Pass<'a> {
 impl Gate {
     pub(super) fn new(upstream: Upstream, pace: Pace) -> Self {
         let breaker = Breaker::new(FAILURES_MAX, Backoff::new(pace.retry_first, pace.retry_max.min(PROBE_WAIT_MAX)));
-        Self { upstream, breaker: Mutex::new(breaker), changed: Notify::new() }
+        let limit = match pace.rate_limit {
+            RateLimit::None => None,
+            RateLimit::PerSecond(rate) => Some(rate.get()),
+        };
+        let condition = Condition { breaker, ramp: Ramp::new(limit), retries: RetryBudget::default() };
+        Self { upstream, condition: Mutex::new(condition), changed: Notify::new() }
     }
 
-    /// Waits until a request may go.
+    /// Waits until a request may go, as far as the breaker is concerned.
     pub(super) async fn admit(&self) -> Pass<'_> {
         loop {
             // Made before the question, so that no change between question and wait is missed.
             let changed = self.changed.notified();
-            let admission = self.breaker().admit(Instant::now().into_std());
+            let admission = self.condition().breaker.admit(Instant::now().into_std());
             match admission {
-                Admission::Go(turn) => return Pass { gate: self, turn, sign: Sign::Unknown, cause: String::new() },
+                Admission::Go(turn) => return Pass { gate: self, turn, arrived: None, sign: Sign::Unknown, cause: String::new() },
                 Admission::AfterReport => changed.await,
                 Admission::Until(at) => tokio::select! {
                     () = changed => {}
@@ -66,24 +81,68 @@ impl Gate {
         }
     }
 
-    /// Whether requests are let through.
-    pub(super) fn is_passing(&self) -> bool {
-        self.breaker().is_passing()
+    /// Waits for the turn of so many events after an outage; at once when there was none.
+    pub(super) async fn rise(&self, events: u32) {
+        let now = Instant::now();
+        let go = Instant::from_std(self.condition().ramp.book(events, now.into_std()));
+        if now < go {
+            sleep_until(go).await;
+        }
     }
 
-    fn report(&self, turn: Turn, sign: Sign, cause: &str) {
-        let mut breaker = self.breaker();
-        let (was_passing, was_steady) = (breaker.is_passing(), breaker.is_steady());
-        breaker.report(turn, sign, Instant::now().into_std(), random());
-        let is_passing = breaker.is_passing();
-        drop(breaker);
+    /// Whether requests go slower than they might, as an outage has just ended.
+    pub(super) fn is_rising(&self) -> bool {
+        self.condition().ramp.is_rising()
+    }
+
+    /// The pace of a rise in events per second; None: there is none.
+    pub(super) fn rising_rate(&self) -> Option<f64> {
+        self.condition().ramp.rate(Instant::now().into_std())
+    }
+
+    /// When a failed request may be sent again; None: now.
+    pub(super) fn retry_wait(&self) -> Option<Instant> {
+        self.condition().retries.wait_until(Instant::now().into_std()).map(Instant::from_std)
+    }
+
+    /// Takes in that a request is sent again.
+    pub(super) fn spend_retry(&self) {
+        self.condition().retries.spend(Instant::now().into_std());
+    }
+
+    /// Failed requests that may be sent again at once.
+    pub(super) fn retry_credit(&self) -> u32 {
+        self.condition().retries.credit(Instant::now().into_std())
+    }
+
+    /// Whether requests are let through.
+    pub(super) fn is_passing(&self) -> bool {
+        self.condition().breaker.is_passing()
+    }
+
+    fn report(&self, pass: &Pass<'_>) {
+        let now = Instant::now().into_std();
+        let mut condition = self.condition();
+        let (was_passing, was_steady) = (condition.breaker.is_passing(), condition.breaker.is_steady());
+        condition.breaker.report(pass.turn, pass.sign, now, random());
+        let is_passing = condition.breaker.is_passing();
+        if let Some(events) = pass.arrived {
+            condition.retries.earn();
+            condition.ramp.arrived(events, now);
+        }
+        match (was_passing, is_passing) {
+            (true, false) => condition.ramp.fall(now),
+            (false, true) => condition.ramp.rise(now),
+            _ => {}
+        }
+        drop(condition);
         if was_passing && !is_passing {
-            tracing::warn!(event = "destination_down", upstream = self.upstream.origin(), cause, "events wait in the journal");
+            tracing::warn!(event = "destination_down", upstream = self.upstream.origin(), cause = pass.cause, "events wait in the journal");
         }
         if !was_passing && is_passing {
             tracing::info!(event = "destination_up", upstream = self.upstream.origin(), "it answers again");
         }
-        if !is_passing && sign == Sign::Down {
+        if !is_passing && pass.sign == Sign::Down {
             // The name may lead elsewhere by now (protocol.md 1.1).
             self.upstream.refresh();
         }
@@ -92,22 +151,28 @@ impl Gate {
         }
     }
 
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn condition(&self) -> MutexGuard<'_, Condition> {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Pass<'_> {
-    /// Says how the request went, and why it failed.
-    pub(super) fn report(mut self, sign: Sign, cause: &str) {
-        self.sign = sign;
+    /// Whether it is still good: its destination has not gone down since.
+    pub(super) fn stands(&self) -> bool {
+        self.gate.condition().breaker.stands(self.turn)
+    }
+
+    /// Says how the request with so many events went, and why it failed.
+    pub(super) fn report(mut self, outcome: Outcome, events: u32, cause: &str) {
+        self.sign = outcome.sign();
+        self.arrived = matches!(outcome, Outcome::Answered { status: 200..=299, .. }).then_some(events);
         cause.clone_into(&mut self.cause);
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.gate.report(self.turn, self.sign, &self.cause);
+        self.gate.report(self);
     }
 }
 

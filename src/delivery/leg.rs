@@ -20,11 +20,14 @@ pub(super) trait Leg: Send {
     /// Takes a record in, at `now`. What can never be sent ends at once.
     fn take_in(&mut self, entry: &Entry, now: WallTime, ends: &mut Ends);
 
-    /// The next request that may go at `now`; None when all wait for something.
-    fn next_parcel(&mut self, now: Instant) -> Option<Parcel>;
+    /// The next request that may go at `now`, one that failed before first; None when all wait for something.
+    fn next_parcel(&mut self, now: Instant, retries: Retries) -> Option<Parcel>;
 
     /// When [`Leg::next_parcel`] may have one, if nothing else happens before; None: never.
-    fn due(&self, now: Instant) -> Option<Instant>;
+    fn due(&self, now: Instant, retries: Retries) -> Option<Instant>;
+
+    /// Whether a request that failed before has waited long enough at `now`.
+    fn owes_retry(&self, now: Instant) -> bool;
 
     /// Takes in how a request ended.
     fn settle(&mut self, ticket: usize, fate: Fate, ends: &mut Ends);
@@ -34,6 +37,15 @@ pub(super) trait Leg: Send {
 
     /// Records that are not complete.
     fn records(&self) -> usize;
+}
+
+/// What becomes of requests that failed before and whose wait is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retries {
+    /// They may go.
+    Go,
+    /// Their destination has been asked again often enough for now.
+    Wait,
 }
 
 /// One request to be sent.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::{
     Batch,
     chunks::Cut,
-    leg::{Cargo, Fate, Leg, Parcel, Refused},
+    leg::{Cargo, Fate, Leg, Parcel, Refused, Retries},
     packer::Packing,
     records::Ends,
     rudderstack::RudderStackLeg,
@@ -118,7 +118,7 @@ struct Story {
 impl Story {
     /// Sends one request, when one may go.
     fn send(&mut self, leg: &mut impl Leg, now: Instant) -> bool {
-        let Some(parcel) = leg.next_parcel(now) else { return false };
+        let Some(parcel) = leg.next_parcel(now, Retries::Go) else { return false };
         let events = events(&parcel);
         assert_eq!(parcel.events as usize, events.len());
         for person in events.iter().map(|(person, ..)| person).collect::<HashSet<_>>() {
@@ -170,7 +170,7 @@ fn run(mut leg: impl Leg, envelopes: &[Vec<Seed>], choices: &[usize]) -> Story {
     }
     for step in 0.. {
         assert!(step < 100_000, "the leg gets stuck");
-        now = leg.due(now).unwrap_or(now).max(now);
+        now = leg.due(now, Retries::Go).unwrap_or(now).max(now);
         if !story.send(&mut leg, now) {
             if story.out.is_empty() {
                 break;
@@ -243,15 +243,15 @@ fn an_idle_slot_sends_at_once_and_a_busy_one_gathers() {
         leg.take_in(&entry(number, &[Seed { person: 1, bad: false }]), WallTime::from_millis(0), &mut ends);
     };
     take_in(&mut leg, 0);
-    let first = leg.next_parcel(start).unwrap();
+    let first = leg.next_parcel(start, Retries::Go).unwrap();
     take_in(&mut leg, 1);
     take_in(&mut leg, 2);
-    assert!(leg.next_parcel(start).is_none() && leg.due(start).is_none(), "one request of a slot is out at most");
+    assert!(leg.next_parcel(start, Retries::Go).is_none() && leg.due(start, Retries::Go).is_none(), "one request of a slot is out at most");
     leg.settle(first.ticket, Fate::Delivered, &mut Ends::default());
-    assert!(leg.next_parcel(start).is_none(), "it gathers for a moment");
-    let due = leg.due(start).unwrap();
+    assert!(leg.next_parcel(start, Retries::Go).is_none(), "it gathers for a moment");
+    let due = leg.due(start, Retries::Go).unwrap();
     assert!(due - start <= Duration::from_millis(25));
-    assert_eq!(leg.next_parcel(due).unwrap().events, 2);
+    assert_eq!(leg.next_parcel(due, Retries::Go).unwrap().events, 2);
 }
 
 #[test]
@@ -273,5 +273,38 @@ fn a_record_that_cannot_be_read_goes_to_quarantine_as_it_is() {
             assert_eq!(ends.quarantined[0].event, payload);
             assert!(ends.quarantined[0].reason.contains("cannot be read"), "{}", ends.quarantined[0].reason);
         }
+    }
+}
+
+#[test]
+fn while_retries_wait_what_is_new_goes_on() {
+    let start = Instant::now();
+    let of = |person| [Seed { person, bad: false }];
+    let batch = Batch::default();
+    let packing = || Packing::toward("http://127.0.0.1", &Arc::default());
+    let rudder = RudderStackLeg::new(8, batch, dialect::Settings::default(), packing(), Arc::default());
+    let legs: [Box<dyn Leg>; 2] = [Box::new(SegmentLeg::default()), Box::new(rudder)];
+    for mut leg in legs {
+        let mut ends = Ends::default();
+        leg.take_in(&entry(0, &of(0)), WallTime::from_millis(0), &mut ends);
+        let failed = leg.next_parcel(start, Retries::Go).unwrap();
+        let later = start + Duration::from_secs(1);
+        leg.settle(failed.ticket, Fate::Again(later), &mut ends);
+        assert!(!leg.owes_retry(start) && leg.owes_retry(later));
+        assert!(leg.next_parcel(later, Retries::Wait).is_none() && leg.due(later, Retries::Wait).is_none());
+        assert_eq!(leg.due(start, Retries::Go), Some(later));
+        // Somebody else's event, whichever slot that one has.
+        let mut new = 0;
+        for number in 1..20_u8 {
+            leg.take_in(&entry(number.into(), &of(number)), WallTime::from_millis(0), &mut ends);
+        }
+        while let Some(parcel) = leg.next_parcel(later, Retries::Wait) {
+            assert_eq!(parcel.failures, 0);
+            new += parcel.events;
+            leg.settle(parcel.ticket, Fate::Delivered, &mut ends);
+        }
+        assert!(new > 10, "only {new} new events went");
+        let again = leg.next_parcel(later, Retries::Go).unwrap();
+        assert_eq!((again.failures, leg.owes_retry(later)), (1, false), "it goes first once it may");
     }
 }

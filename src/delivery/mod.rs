@@ -15,6 +15,8 @@ mod control;
 mod errand;
 mod figures;
 mod gate;
+#[cfg(test)]
+mod gate_tests;
 mod leg;
 #[cfg(test)]
 mod leg_tests;

@@ -260,6 +260,11 @@ impl Office {
             let open = f64::from(u8::from(!gate.is_passing()));
             sheet.gauge("segue_circuit_open", "Whether a destination gets no more than a probe", &labels, open);
             sheet.gauge("segue_upstream_up", "Whether a destination answers", &labels, 1.0 - open);
+            let credit = f64::from(gate.retry_credit());
+            sheet.gauge("segue_retry_credit", "Failed requests that may be sent again at once", &labels, credit);
+            if let Some(rate) = gate.rising_rate() {
+                sheet.gauge("segue_ramp_events_per_second", "The pace after an outage", &labels, rate);
+            }
         }
         for status in self.statuses() {
             let labels = [("source", status.id.source.as_str()), ("destination", status.id.destination.label())];

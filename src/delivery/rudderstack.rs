@@ -12,7 +12,7 @@ use super::{
     alone::alone,
     chunks::Chunks,
     figures::Figures,
-    leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, give_up, guarded},
+    leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, Retries, give_up, guarded},
     packer::Packing,
     records::{End, Ends, Records},
     settings::Batch,
@@ -186,10 +186,10 @@ impl Leg for RudderStackLeg {
         }
     }
 
-    fn next_parcel(&mut self, now: Instant) -> Option<Parcel> {
+    fn next_parcel(&mut self, now: Instant, retries: Retries) -> Option<Parcel> {
         let (count, enough) = (self.slots.len(), self.enough());
-        let at =
-            (0..count).map(|step| (self.turn + step) % count).find(|at| self.slots[*at].due(now, enough).is_some_and(|due| due <= now))?;
+        let is_due = |at: &usize| self.slots[*at].due(now, enough, retries).is_some_and(|due| due <= now);
+        let at = (0..count).map(|step| (self.turn + step) % count).find(is_due)?;
         self.turn = (at + 1) % count;
         let slot = &mut self.slots[at];
         if slot.chunks.is_empty() {
@@ -203,8 +203,12 @@ impl Leg for RudderStackLeg {
         Some(Parcel { ticket: at, events, failures: chunk.failures, cargo: Cargo::Batch { slot: at, body, encoding } })
     }
 
-    fn due(&self, now: Instant) -> Option<Instant> {
-        self.slots.iter().filter_map(|slot| slot.due(now, self.enough())).min()
+    fn due(&self, now: Instant, retries: Retries) -> Option<Instant> {
+        self.slots.iter().filter_map(|slot| slot.due(now, self.enough(), retries)).min()
+    }
+
+    fn owes_retry(&self, now: Instant) -> bool {
+        self.slots.iter().any(|slot| matches!(slot.state, SlotState::Waiting(at) if at <= now))
     }
 
     fn settle(&mut self, ticket: usize, fate: Fate, ends: &mut Ends) {
@@ -252,9 +256,10 @@ impl Slot {
     }
 
     /// When the slot has something to send; None: not before something else happens. With `enough` events it gathers no more.
-    fn due(&self, now: Instant, enough: usize) -> Option<Instant> {
+    fn due(&self, now: Instant, enough: usize, retries: Retries) -> Option<Instant> {
         match self.state {
             SlotState::Out => None,
+            SlotState::Waiting(_) if retries == Retries::Wait => None,
             SlotState::Waiting(at) => Some(at),
             SlotState::Idle if !self.chunks.is_empty() || self.gathering.len() >= enough => Some(now),
             SlotState::Idle if self.gathering.is_empty() => None,

@@ -16,8 +16,8 @@ use tokio::{
 use super::{
     chunks::Cut,
     errand::{self, Answered, Control, Flight, Landed, Way, deferral_left},
-    gate::random,
-    leg::{Fate, Leg, Refused},
+    gate::{Gate, random},
+    leg::{Fate, Leg, Refused, Retries},
     park::{Parked, Standing},
     records::Ends,
     status::{LaneState, ParkReason},
@@ -79,6 +79,8 @@ pub(super) struct Runner<L> {
     deferred: Option<WallTime>,
     /// Answers 429 in a row.
     pushbacks: u32,
+    /// When the lane may ask again whether a failed request may go; None: at once.
+    retries_at: Option<Instant>,
     /// Attempts in a row to write to the quarantine that failed, and when the next one is due.
     quarantine_failures: u32,
     quarantine_due: Option<Instant>,
@@ -105,6 +107,7 @@ impl<L: Leg> Runner<L> {
             hold,
             deferred: None,
             pushbacks: 0,
+            retries_at: None,
             quarantine_failures: 0,
             quarantine_due: None,
             quarantine_trouble: Trouble::None,
@@ -209,10 +212,29 @@ impl<L: Leg> Runner<L> {
             return;
         }
         while self.flights.len() < self.standing.in_flight_max(self.bounds.in_flight_max, now) {
-            let Some(parcel) = self.leg.next_parcel(now) else { break };
+            let retries = self.retries(now);
+            let Some(parcel) = self.leg.next_parcel(now, retries) else { break };
+            if let (1.., Some(gate)) = (parcel.failures, self.way.gate()) {
+                gate.spend_retry();
+            }
             self.flights.push(Box::pin(errand::run(Arc::clone(&self.way), parcel)));
             self.standing.tried(now, self.bounds.park_probe);
         }
+    }
+
+    /// Whether requests that failed before may go. A lane that was told to wait asks again a little later, and not earlier,
+    /// whatever else it does meanwhile: so all lanes of a destination have the same chance, and what is new goes on.
+    fn retries(&mut self, now: Instant) -> Retries {
+        if self.retries_at.is_some_and(|at| now < at) {
+            return Retries::Wait;
+        }
+        self.retries_at = None;
+        if !self.leg.owes_retry(now) {
+            return Retries::Go;
+        }
+        let Some(wait_until) = self.way.gate().and_then(Gate::retry_wait) else { return Retries::Go };
+        self.retries_at = Some(wait_until + Duration::from_millis(random() % RETRY_SPREAD_MS));
+        Retries::Wait
     }
 
     /// When there may be something to send though nothing else happens; None: never.
@@ -220,10 +242,12 @@ impl<L: Leg> Runner<L> {
         if self.quarantines() {
             return Some(now);
         }
-        let request = self.leg.due(now).filter(|_| self.delivers() && self.flights.len() < self.bounds.in_flight_max);
+        let retries_at = self.retries_at.filter(|at| now < *at);
+        let retries = if retries_at.is_some() { Retries::Wait } else { Retries::Go };
+        let request = self.leg.due(now, retries).filter(|_| self.delivers() && self.flights.len() < self.bounds.in_flight_max);
         let gates = [self.way.closed_until(now), self.standing.probe_at()];
         let request = request.map(|due| gates.into_iter().flatten().fold(due, Instant::max));
-        [request.filter(|at| now < *at), self.quarantine_due].into_iter().flatten().min()
+        [request.filter(|at| now < *at), retries_at, self.quarantine_due].into_iter().flatten().min()
     }
 
     /// Judges a request that came back, and those that came back with it.
@@ -462,5 +486,7 @@ impl<L> Drop for Runner<L> {
     }
 }
 
+/// Lanes that wait to send something again ask spread over this, so that none is always the first.
+const RETRY_SPREAD_MS: u64 = 100;
 /// Longer first lines are no reasons but pages.
 const REASON_BYTES_MAX: usize = 200;

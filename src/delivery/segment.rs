@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     alone::alone,
-    leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, give_up, guarded},
+    leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, Retries, give_up, guarded},
     order::{Order, Ticket},
     records::Ends,
 };
@@ -47,23 +47,25 @@ impl Leg for SegmentLeg {
         }
     }
 
-    fn next_parcel(&mut self, now: Instant) -> Option<Parcel> {
-        while let Some(Reverse((at, ticket))) = self.delayed.peek().copied()
-            && at <= now
-        {
-            self.delayed.pop();
-            self.order.put_back(ticket);
-        }
-        let ticket = self.order.next_ready()?;
+    fn next_parcel(&mut self, now: Instant, retries: Retries) -> Option<Parcel> {
+        let ticket = if retries == Retries::Go && self.owes_retry(now) {
+            self.delayed.pop().map(|Reverse((_, ticket))| ticket)?
+        } else {
+            self.order.next_ready()?
+        };
         let held = self.order.get_mut(ticket)?;
         Some(Parcel { ticket, events: held.planned, failures: held.failures, cargo: Cargo::Envelope(Arc::clone(&held.opened)) })
     }
 
-    fn due(&self, now: Instant) -> Option<Instant> {
+    fn due(&self, now: Instant, retries: Retries) -> Option<Instant> {
         if self.order.has_ready() {
             return Some(now);
         }
-        self.delayed.peek().map(|Reverse((at, _))| *at)
+        self.delayed.peek().filter(|_| retries == Retries::Go).map(|Reverse((at, _))| *at)
+    }
+
+    fn owes_retry(&self, now: Instant) -> bool {
+        self.delayed.peek().is_some_and(|Reverse((at, _))| *at <= now)
     }
 
     fn settle(&mut self, ticket: Ticket, fate: Fate, ends: &mut Ends) {

@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::{Desk, Limits};
+use super::{Desk, Limits, listener::Course};
 
 /// Which HTTP a connection speaks; settled by ALPN, never guessed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(super) enum Speech {
 }
 
 /// Serves a connection until the client is gone, a limit cuts it, or `shutdown` asks it to finish.
-pub(super) async fn serve<S>(stream: S, speech: Speech, peer: IpAddr, desk: Arc<Desk>, shutdown: watch::Receiver<bool>)
+pub(super) async fn serve<S>(stream: S, speech: Speech, peer: IpAddr, desk: Arc<Desk>, shutdown: watch::Receiver<Course>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -50,22 +50,23 @@ where
     }
 }
 
-async fn serve_http1<S>(stream: S, peer: IpAddr, desk: Arc<Desk>, mut shutdown: watch::Receiver<bool>) -> Result<(), hyper::Error>
+async fn serve_http1<S>(stream: S, peer: IpAddr, desk: Arc<Desk>, mut shutdown: watch::Receiver<Course>) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = desk.settings.limits.clone();
-    let phase = Arc::new(AtomicU8::new(Phase::Idle as u8));
+    let phase = Arc::new(AtomicU8::new(Phase::Fresh as u8));
     let guarded = HeadGuard { inner: stream, phase: Arc::clone(&phase), limit: limits.header_timeout, alarm: None };
     let lifetime = Lifetime::begin();
+    let (now_in, leaving) = (Arc::clone(&phase), shutdown.clone());
     let service = service_fn(move |request| {
         phase.store(Phase::Answering as u8, Ordering::Relaxed);
-        let (desk, phase, span) = (Arc::clone(&desk), Arc::clone(&phase), lifetime.count());
+        let (desk, phase, span, leaving) = (Arc::clone(&desk), Arc::clone(&phase), lifetime.count(), leaving.clone());
         // Boxed: hyper keeps room for an answer in the making with every connection, and most connections are idle.
         Box::pin(async move {
             let mut reply = desk.answer(request, peer).await;
             phase.store(Phase::Idle as u8, Ordering::Relaxed);
-            if span == Span::Over {
+            if span == Span::Over || *leaving.borrow() != Course::Open {
                 // The client is told, and hyper closes behind the answer: nobody sends into a closing connection.
                 reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -80,12 +81,16 @@ where
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(guarded), service));
     tokio::select! {
         outcome = connection.as_mut() => return outcome,
-        () = asked(&mut shutdown) => connection.as_mut().graceful_shutdown(),
+        () = lingered(&mut shutdown) => {}
     }
+    if now_in.load(Ordering::Relaxed) == Phase::Fresh as u8 {
+        return Ok(());
+    }
+    connection.as_mut().graceful_shutdown();
     connection.await
 }
 
-async fn serve_http2<S>(stream: S, peer: IpAddr, desk: Arc<Desk>, mut shutdown: watch::Receiver<bool>) -> Result<(), hyper::Error>
+async fn serve_http2<S>(stream: S, peer: IpAddr, desk: Arc<Desk>, mut shutdown: watch::Receiver<Course>) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -112,7 +117,7 @@ where
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         outcome = connection.as_mut() => return outcome,
-        () = asked(&mut shutdown) => connection.as_mut().graceful_shutdown(),
+        () = reached(&mut shutdown, Course::Leaving) => connection.as_mut().graceful_shutdown(),
         () = retired.notified() => connection.as_mut().graceful_shutdown(),
     }
     connection.await
@@ -149,13 +154,21 @@ impl Lifetime {
     }
 }
 
-/// Waits until a stop is asked for; for ever when that can no longer come.
-async fn asked(shutdown: &mut watch::Receiver<bool>) {
-    if shutdown.wait_for(|asked| *asked).await.is_err() {
+/// Waits until the way in stands there, or further on; for ever when that can no longer come.
+pub(super) async fn reached(shutdown: &mut watch::Receiver<Course>, course: Course) {
+    if shutdown.wait_for(|now| *now >= course).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
+/// Waits for a stop, and a little longer: a client's next request may be on its way, and would meet a connection that is
+/// gone. Answered, it tells the client to go.
+async fn lingered(shutdown: &mut watch::Receiver<Course>) {
+    reached(shutdown, Course::Leaving).await;
+    sleep(LINGER).await;
+}
+
+const LINGER: Duration = Duration::from_millis(250);
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 
@@ -168,6 +181,8 @@ fn buffer_size(limits: &Limits) -> usize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Phase {
+    /// Nothing has come yet.
+    Fresh,
     /// Between requests.
     Idle,
     /// Some of a request's head has come.
@@ -191,7 +206,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadGuard<S> {
         let this = &mut *self;
         let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(context, buffer) {
-            if buffer.filled().len() > before && this.phase.load(Ordering::Relaxed) == Phase::Idle as u8 {
+            if buffer.filled().len() > before && this.phase.load(Ordering::Relaxed) <= Phase::Idle as u8 {
                 this.phase.store(Phase::Head as u8, Ordering::Relaxed);
                 this.alarm = None;
             }

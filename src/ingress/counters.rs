@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use super::Suspensions;
 use crate::{
     model::{EventKind, SourceId},
     protocol::Discard,
@@ -73,6 +74,10 @@ pub struct Counters {
     pub relay_failures: Count,
     /// Connections refused by a limit.
     pub refused_connections: Count,
+    /// Requests that a fault of segue broke off; their clients heard 429.
+    pub broken: Count,
+    /// Sources whose events went past what waits.
+    pub suspensions: Suspensions,
 }
 
 impl Counters {
@@ -117,6 +122,8 @@ impl Counters {
                 &source,
                 counts.unjournalled.value(),
             );
+            let suspended = f64::from(u8::from(self.suspensions.has(id)));
+            sheet.gauge("segue_order_suspended", "Whether events were relayed past others that still wait", &source, suspended);
         }
         for (code, count) in ["2xx", "4xx", "429", "other"].into_iter().zip(&self.answers) {
             sheet.counter("segue_requests", "Requests answered", &[("code", code)], count.value());
@@ -126,6 +133,7 @@ impl Counters {
         sheet.counter("segue_unreadable_bodies", "Bodies that could not be read and were left to Segment", &[], self.unreadable.value());
         sheet.counter("segue_settings_fetched", "Settings relayed to SDKs", &[], self.settings_fetched.value());
         sheet.counter("segue_relay_failures", "Live relays that Segment did not answer in time", &[], self.relay_failures.value());
+        sheet.counter("segue_requests_broken", "Requests that a fault of segue broke off, answered 429", &[], self.broken.value());
         sheet.counter("segue_connections_refused", "Connections refused by a limit", &[], self.refused_connections.value());
     }
 }

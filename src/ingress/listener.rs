@@ -18,7 +18,8 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     Desk,
-    connection::{Speech, serve},
+    connection::{Speech, reached, serve},
+    suspension::watch,
 };
 
 /// The running listeners.
@@ -26,10 +27,22 @@ use super::{
 pub struct Ingress {
     plain: Option<SocketAddr>,
     tls: Option<SocketAddr>,
-    shutdown: watch::Sender<bool>,
+    shutdown: watch::Sender<Course>,
     accepting: Vec<JoinHandle<()>>,
+    watching: JoinHandle<()>,
     room: Arc<Semaphore>,
     connections_max: usize,
+}
+
+/// Where the way in stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Course {
+    /// It takes requests.
+    Open,
+    /// Every answer tells its client to go; new connections are taken, as the app may still have something to say.
+    Leaving,
+    /// The listeners close.
+    Closed,
 }
 
 /// Why a listener did not start.
@@ -52,7 +65,7 @@ struct Gate {
     desk: Arc<Desk>,
     room: Arc<Semaphore>,
     per_ip: Arc<OpenPerIp>,
-    shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<Course>,
 }
 
 /// A connection's place; dropping it makes room for another.
@@ -68,14 +81,16 @@ impl Ingress {
     /// When an address cannot be bound; nothing is accepted then.
     pub fn start(desk: &Arc<Desk>, tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self, ListenError> {
         let connections_max = desk.settings.limits.connections_max;
-        let (shutdown, asked) = watch::channel(false);
+        let (shutdown, asked) = watch::channel(Course::Open);
         let gate = Arc::new(Gate {
             room: Arc::new(Semaphore::new(connections_max)),
             per_ip: Arc::default(),
             shutdown: asked,
             desk: Arc::clone(desk),
         });
-        let mut ingress = Self { plain: None, tls: None, shutdown, accepting: Vec::new(), room: Arc::clone(&gate.room), connections_max };
+        let watching = tokio::spawn(watch(Arc::clone(desk)));
+        let room = Arc::clone(&gate.room);
+        let mut ingress = Self { plain: None, tls: None, shutdown, accepting: Vec::new(), watching, room, connections_max };
         if let Some(address) = desk.settings.listen {
             let (listener, bound) = bind(address)?;
             ingress.plain = Some(bound);
@@ -101,21 +116,44 @@ impl Ingress {
         self.tls
     }
 
-    /// Stops accepting, lets every request in flight be answered, and returns how many connections were still open when
-    /// `within` had passed.
+    /// Tells every client to go with its next answer, goes on accepting until all are gone, then closes: who has sent a request is
+    /// answered. Returns how many connections were still open when `within` had passed.
     pub async fn stop(self, within: Duration) -> usize {
-        for task in &self.accepting {
-            task.abort();
-        }
-        let _ = self.shutdown.send(true);
         let deadline = Instant::now() + within;
-        loop {
-            let open = self.connections_max - self.room.available_permits();
-            if open == 0 || Instant::now() >= deadline {
-                return open;
+        self.shutdown.send_replace(Course::Leaving);
+        self.emptied(deadline).await;
+        self.shutdown.send_replace(Course::Closed);
+        for mut task in self.accepting {
+            // It ends with the connections that the system had accepted for it.
+            if timeout(LAST_WAIT, &mut task).await.is_err() {
+                task.abort();
             }
-            sleep(Duration::from_millis(10)).await;
         }
+        self.watching.abort();
+        // An aborted task is over once it is awaited; then it holds nothing of the journal any more.
+        let _ = self.watching.await;
+        let open = || self.connections_max - self.room.available_permits();
+        emptied(open, deadline.max(Instant::now() + LAST_WAIT)).await
+    }
+
+    async fn emptied(&self, deadline: Instant) -> usize {
+        emptied(|| self.connections_max - self.room.available_permits(), deadline).await
+    }
+}
+
+/// How long those get that came last.
+const LAST_WAIT: Duration = Duration::from_millis(250);
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4_096;
+
+/// Waits until nothing is open, or for `deadline`; gives what is open then.
+async fn emptied(open: impl Fn() -> usize, deadline: Instant) -> usize {
+    loop {
+        let open = open();
+        if open == 0 || Instant::now() >= deadline {
+            return open;
+        }
+        sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -124,36 +162,40 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
     let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }.map_err(failed)?;
     socket.set_reuseaddr(true).map_err(failed)?;
     socket.bind(address).map_err(failed)?;
-    let listener = socket.listen(4_096).map_err(failed)?;
+    let listener = socket.listen(BACKLOG).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, gate: Arc<Gate>) {
+    let mut shutdown = gate.shutdown.clone();
     loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = reached(&mut shutdown, Course::Closed) => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => gate.take(stream, peer.ip(), tls.clone()),
             Err(error) => {
                 // Out of files, mostly: spinning would make it worse, and what is open goes on.
                 tracing::warn!(event = "accept_failed", %error);
                 sleep(Duration::from_millis(100)).await;
-                continue;
             }
-        };
-        let peer = peer.ip().to_canonical();
-        let Some(place) = gate.admit(peer) else {
-            gate.desk.counters.refused_connections.add(1);
-            continue;
-        };
-        let (tls, desk, shutdown) = (tls.clone(), Arc::clone(&gate.desk), gate.shutdown.clone());
-        tokio::spawn(async move {
-            converse(stream, peer, tls, desk, shutdown).await;
-            drop(place);
-        });
+        }
+    }
+    // Closing a listener resets whom the system has accepted already, request and all: they come first.
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..BACKLOG {
+        let Ok((stream, peer)) = listener.accept() else { return };
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            gate.take(stream, peer.ip(), tls.clone());
+        }
     }
 }
 
-async fn converse(stream: TcpStream, peer: IpAddr, tls: Option<TlsAcceptor>, desk: Arc<Desk>, shutdown: watch::Receiver<bool>) {
+async fn converse(stream: TcpStream, peer: IpAddr, tls: Option<TlsAcceptor>, desk: Arc<Desk>, shutdown: watch::Receiver<Course>) {
     // Answers are one small write each: waiting to gather more would cost every client 40 ms.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else { return serve(stream, Speech::Http1, peer, desk, shutdown).await };
@@ -174,6 +216,20 @@ async fn shake_hands(stream: TcpStream, tls: TlsAcceptor, within: Duration) -> O
 }
 
 impl Gate {
+    /// Serves a connection in a task of its own, when there is a place for it.
+    fn take(&self, stream: TcpStream, peer: IpAddr, tls: Option<TlsAcceptor>) {
+        let peer = peer.to_canonical();
+        let Some(place) = self.admit(peer) else {
+            self.desk.counters.refused_connections.add(1);
+            return;
+        };
+        let (desk, shutdown) = (Arc::clone(&self.desk), self.shutdown.clone());
+        tokio::spawn(async move {
+            converse(stream, peer, tls, desk, shutdown).await;
+            drop(place);
+        });
+    }
+
     /// A place for a connection of `peer`; None when all are taken or the address has its share. Trusted proxies and loopback
     /// carry many clients and have no share of their own.
     fn admit(&self, peer: IpAddr) -> Option<Place> {

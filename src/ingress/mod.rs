@@ -17,9 +17,11 @@ mod pass;
 mod relay;
 mod request;
 mod settings;
+mod suspension;
 
 pub use counters::{Count, Counters, SourceCounts};
 pub use listener::{Ingress, ListenError};
 pub use relay::Relays;
 pub use request::Desk;
 pub use settings::{Limits, OnFull, Settings};
+pub use suspension::Suspensions;

@@ -1,13 +1,17 @@
 //! One request: what is asked, whose it is, on disk, answered.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderMap, Request, Response, header, request::Parts};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use super::{
     Counters, OnFull, Relays, Settings,
@@ -53,6 +57,10 @@ pub struct Desk {
 /// Seconds that a client is asked to wait when the trouble is ours: long enough to matter, short enough for SDKs that give up
 /// after three minutes.
 pub(super) const RETRY_AFTER_S: u32 = 5;
+
+/// How long a client waits for its event's place on disk: SDKs give up after ten seconds and more (clients.md), and Segment,
+/// asked instead, gets five of them.
+const APPEND_WAIT_MAX: Duration = Duration::from_secs(4);
 
 /// A request whose body has been read.
 pub(super) struct Call {
@@ -119,12 +127,23 @@ impl Decided {
 }
 
 impl Desk {
-    /// Answers one request; it never fails.
+    /// Answers one request; it never fails. Should it panic, by a fault of ours, then this client alone is asked to come again.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Reply {
         let started = Instant::now();
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let mut reply = AssertUnwindSafe(self.deal_with(request, peer)).catch_unwind().await.unwrap_or_else(|_| {
+            self.counters.broken.add(1);
+            said(&protocol::busy(RETRY_AFTER_S))
+        });
+        protocol::cors(origin.as_ref(), reply.headers_mut());
+        self.counters.answered(reply.status().as_u16());
+        self.durations.observe(started.elapsed().as_secs_f64());
+        reply
+    }
+
+    async fn deal_with(&self, request: Request<Incoming>, peer: IpAddr) -> Reply {
         let (parts, body) = request.into_parts();
-        let origin = parts.headers.get(header::ORIGIN).cloned();
-        let mut reply = match protocol::classify(&parts.method, parts.uri.path()) {
+        match protocol::classify(&parts.method, parts.uri.path()) {
             Target::Events(endpoint) => self.take(parts, body, endpoint, peer).await,
             Target::Preflight => preflight(&parts.headers),
             Target::Health => said(&protocol::ACCEPTED),
@@ -132,11 +151,7 @@ impl Desk {
             Target::Settings => self.pass_settings(parts).await,
             Target::Cdn => self.pass_cdn(parts).await,
             Target::Unknown => self.pass_unknown(parts, body).await,
-        };
-        protocol::cors(origin.as_ref(), reply.headers_mut());
-        self.counters.answered(reply.status().as_u16());
-        self.durations.observe(started.elapsed().as_secs_f64());
-        reply
+        }
     }
 
     /// The way of an event. Each step either goes on or answers.
@@ -248,8 +263,11 @@ impl Desk {
                     counts.predict(&decided.discards);
                 }
                 if decided.way == Way::Live {
-                    counts.relayed.add(events);
-                    return self.relay_decided(call, id, &decided).await;
+                    let reply = self.relay_decided(call, id, &decided).await;
+                    if reply.status().is_success() {
+                        counts.relayed.add(events);
+                    }
+                    return reply;
                 }
                 said(accepted(call.endpoint))
             }
@@ -258,9 +276,15 @@ impl Desk {
                 if !has_segment || self.settings.on_full == OnFull::Answer429 {
                     return said(&protocol::busy(RETRY_AFTER_S));
                 }
-                counts.relayed.add(events);
-                counts.unjournalled.add(decided.left_out + decided.plan.events.rudderstack.count(decided.kinds.len()) as u64);
-                self.relay_decided(call, id, &decided).await
+                self.counters.suspensions.begin(&decided.source.id);
+                let missing = decided.left_out + decided.plan.events.rudderstack.count(decided.kinds.len()) as u64;
+                let reply = self.relay_decided(call, id, &decided).await;
+                // Whoever was refused comes again, and is counted then.
+                if reply.status().is_success() {
+                    counts.relayed.add(events);
+                    counts.unjournalled.add(missing);
+                }
+                reply
             }
         }
     }
@@ -282,7 +306,10 @@ impl Desk {
                 received_at: envelope.received_at,
                 payload: envelope.encode(),
             };
-            match self.journal.append(record).await {
+            // A disk that hangs is one that cannot write: nobody waits for it for ever. The record may still be kept, and then
+            // Segment gets its events twice, under the same ids.
+            let appended = timeout(APPEND_WAIT_MAX, self.journal.append(record)).await;
+            match appended.unwrap_or_else(|_| Err(AppendError::Broken { reason: format!("no sync in {APPEND_WAIT_MAX:?}") })) {
                 Ok(_) => return Ok(()),
                 Err(AppendError::Stale { .. }) => match self.decide(call, id) {
                     Decision::Decided(again) => *decided = *again,

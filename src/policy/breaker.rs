@@ -1,6 +1,6 @@
 //! Not asking a destination that is down.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Backoff;
 
@@ -23,8 +23,8 @@ pub struct Breaker {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// Requests go; so many failed in a row.
-    Passing { failures: u32 },
+    /// Requests go; so many failed in a row. Some: it was blocked before, so many times without lasting.
+    Passing { failures: u32, relapse: Option<Relapse> },
     /// Nothing goes until then, after so many blocks without a recovery.
     Blocked { until: Instant, trips: u32 },
     /// One request is out to see whether the destination is back.
@@ -33,8 +33,20 @@ enum State {
     Recovering { allowed: u32, failures: u32, trips: u32 },
 }
 
+/// A recovery that has not proved itself yet.
+#[derive(Debug, Clone, Copy)]
+struct Relapse {
+    /// Blocks so far.
+    trips: u32,
+    /// Until when one more counts as the next of them.
+    until: Instant,
+}
+
 /// Requests out at a time that need no more care.
 const RECOVERED: u32 = 64;
+/// How long a recovery must last before the next block counts as the first: a link that is up for a second and down for
+/// a second is asked less and less (reliability.md N9).
+const CALM: Duration = Duration::from_secs(30);
 
 /// Whether a request may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +80,7 @@ impl Breaker {
     /// A breaker that blocks after `failures_max` failures in a row, for `backoff`'s waits.
     #[must_use]
     pub const fn new(failures_max: u32, backoff: Backoff) -> Self {
-        Self { failures_max, backoff, state: State::Passing { failures: 0 }, epoch: 0, out: 0 }
+        Self { failures_max, backoff, state: State::Passing { failures: 0, relapse: None }, epoch: 0, out: 0 }
     }
 
     /// Asks to send a request at `now`. Who is admitted must [`report`](Self::report) once.
@@ -91,11 +103,12 @@ impl Breaker {
         }
         self.out = self.out.saturating_sub(1);
         match (&mut self.state, sign) {
-            (State::Passing { failures }, Sign::Alive) => *failures = 0,
-            (State::Passing { failures }, Sign::Down) => {
+            (State::Passing { failures, .. }, Sign::Alive) => *failures = 0,
+            (State::Passing { failures, relapse }, Sign::Down) => {
                 *failures += 1;
                 if *failures >= self.failures_max {
-                    self.block(1, now, random);
+                    let trips = relapse.filter(|relapse| now < relapse.until).map_or(0, |relapse| relapse.trips);
+                    self.block(trips.saturating_add(1), now, random);
                 }
             }
             (State::Probing { trips }, Sign::Alive) => self.state = State::Recovering { allowed: 2, failures: 0, trips: *trips },
@@ -104,7 +117,10 @@ impl Breaker {
                 self.block(trips, now, random);
             }
             (State::Probing { trips }, Sign::Unknown) => self.state = State::Blocked { until: now, trips: *trips },
-            (State::Recovering { allowed: RECOVERED.., .. }, Sign::Alive) => self.state = State::Passing { failures: 0 },
+            (State::Recovering { allowed: RECOVERED.., trips, .. }, Sign::Alive) => {
+                let relapse = Some(Relapse { trips: *trips, until: now + CALM });
+                self.state = State::Passing { failures: 0, relapse };
+            }
             (State::Recovering { allowed, failures, .. }, Sign::Alive) => (*allowed, *failures) = (*allowed + 1, 0),
             (State::Recovering { allowed, failures, trips }, Sign::Down) => {
                 (*allowed, *failures) = ((*allowed - 1).max(1), *failures + 1);
@@ -115,6 +131,12 @@ impl Breaker {
             }
             (State::Passing { .. } | State::Recovering { .. }, Sign::Unknown) | (State::Blocked { .. }, _) => {}
         }
+    }
+
+    /// Whether a request that was admitted, and has waited for something else since, may still go.
+    #[must_use]
+    pub const fn stands(&self, turn: Turn) -> bool {
+        turn.epoch == self.epoch
     }
 
     /// Whether requests are let through, be it only some.
@@ -138,8 +160,6 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn breaker() -> Breaker {
@@ -218,6 +238,36 @@ mod tests {
             }
         }
         assert_eq!(rounds, [2, 4, 8, 16, 32, 64], "twice as many each round, whatever old requests say");
+    }
+
+    #[test]
+    fn a_link_that_flaps_is_asked_less_and_less_until_it_lasts() {
+        let mut now = Instant::now();
+        let mut breaker = breaker();
+        let mut flap = |up: Duration| {
+            now += up;
+            (0..3).for_each(|_| send(&mut breaker, Sign::Down, now));
+            let Admission::Until(at) = breaker.admit(now) else { panic!("it is down") };
+            let waited = at - now;
+            now = at;
+            while !breaker.is_steady() {
+                send(&mut breaker, Sign::Alive, now);
+            }
+            waited.as_secs()
+        };
+        let waits: Vec<u64> = (0..8).map(|_| flap(Duration::from_secs(1))).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(flap(CALM), 1, "it has lasted");
+    }
+
+    #[test]
+    fn who_was_admitted_before_a_block_may_no_longer_go() {
+        let now = Instant::now();
+        let mut breaker = breaker();
+        let waits = go(&mut breaker, now);
+        assert!(breaker.stands(waits));
+        (0..3).for_each(|_| send(&mut breaker, Sign::Down, now));
+        assert!(!breaker.stands(waits));
     }
 
     #[test]

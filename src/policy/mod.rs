@@ -4,14 +4,18 @@
 
 mod backoff;
 mod breaker;
+mod budget;
 mod pacer;
+mod ramp;
 mod retry_after;
 mod streak;
 mod verdict;
 
 pub use backoff::Backoff;
 pub use breaker::{Admission, Breaker, Sign, Turn};
+pub use budget::RetryBudget;
 pub use pacer::Pacer;
+pub use ramp::Ramp;
 pub use retry_after::RetryAfter;
 pub use streak::{Streak, StreakState};
 pub use verdict::{Outcome, Verdict, judge};

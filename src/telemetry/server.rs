@@ -18,6 +18,8 @@ pub struct Health {
     pub live: bool,
     /// Whether it takes events.
     pub ready: Readiness,
+    /// What a reader of `/readyz` should know beside it, a line each.
+    pub notes: Vec<String>,
 }
 
 /// Whether events are taken.
@@ -59,6 +61,12 @@ impl MetricsServer {
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Ends the listener; when this returns it holds nothing any more.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
 }
 
 impl Drop for MetricsServer {
@@ -96,10 +104,14 @@ fn answer(request: &Request<Incoming>, exposition: &Exposition, probe: &HealthPr
         "/metrics" => (StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", exposition.text()),
         "/healthz" if probe().live => (StatusCode::OK, plain, "ok\n".to_owned()),
         "/healthz" => (StatusCode::SERVICE_UNAVAILABLE, plain, "stuck\n".to_owned()),
-        "/readyz" => match probe().ready {
-            Readiness::Ready => (StatusCode::OK, plain, "ready\n".to_owned()),
-            Readiness::Not(why) => (StatusCode::SERVICE_UNAVAILABLE, plain, format!("not ready: {why}\n")),
-        },
+        "/readyz" => {
+            let Health { ready, notes, .. } = probe();
+            let (status, first) = match ready {
+                Readiness::Ready => (StatusCode::OK, "ready".to_owned()),
+                Readiness::Not(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}")),
+            };
+            (status, plain, [vec![first], notes].concat().join("\n") + "\n")
+        }
         _ => (StatusCode::NOT_FOUND, plain, "here are /metrics, /healthz and /readyz\n".to_owned()),
     };
     let mut response = Response::new(Full::new(body.into()));

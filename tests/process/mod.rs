@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -46,9 +47,18 @@ impl Process {
     }
 
     /// SIGTERM, and how it ended.
-    pub async fn stop(mut self, patience: Duration) -> ExitStatus {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be told to stop");
+    pub async fn stop(self, patience: Duration) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.ended(patience).await
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).expect("it can be signalled");
+    }
+
+    /// How it ended.
+    pub async fn ended(mut self, patience: Duration) -> ExitStatus {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait().expect("its state") {
