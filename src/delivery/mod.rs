@@ -21,11 +21,13 @@ mod order;
 mod packer;
 mod park;
 mod records;
+mod resends;
 mod rudderstack;
 mod runner;
 mod segment;
 mod settings;
 mod status;
+mod window;
 
 pub use office::{Delivery, Upstreams};
 pub use settings::{Batch, Pace, Settings};

@@ -40,6 +40,8 @@ pub(super) enum FileKind {
     Cursor,
     /// Quarantined events.
     Quarantine,
+    /// Marks that lanes left.
+    Marks,
 }
 
 impl FileKind {
@@ -49,6 +51,7 @@ impl FileKind {
             Self::Volume => *b"SEGUEVOL",
             Self::Cursor => *b"SEGUECUR",
             Self::Quarantine => *b"SEGUEQUA",
+            Self::Marks => *b"SEGUEMRK",
         }
     }
 }
@@ -220,6 +223,8 @@ pub(super) enum Kind {
     Checkpoint = 2,
     /// One quarantined event.
     Quarantined = 3,
+    /// What lanes left with records.
+    Left = 16,
 }
 
 impl Kind {
@@ -228,6 +233,7 @@ impl Kind {
             1 => Some(Self::Event),
             2 => Some(Self::Checkpoint),
             3 => Some(Self::Quarantined),
+            16 => Some(Self::Left),
             _ => None,
         }
     }

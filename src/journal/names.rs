@@ -20,6 +20,8 @@ pub(super) enum Name {
     Cursor(u64),
     /// A quarantine file.
     Quarantine(u64),
+    /// A file of marks.
+    Marks(u64),
     /// One of ours that was not finished.
     Unfinished,
     /// Not ours.
@@ -41,6 +43,7 @@ impl Name {
             .map(Self::Volume)
             .or_else(|| numbered(name, "cursor-", ".dat").map(Self::Cursor))
             .or_else(|| numbered(name, "quarantine-", ".log").map(Self::Quarantine))
+            .or_else(|| numbered(name, "marks-", ".log").map(Self::Marks))
             .unwrap_or(Self::Foreign)
     }
 }
@@ -66,6 +69,11 @@ pub(super) fn quarantine(id: u64) -> String {
     format!("quarantine-{id:016x}.log")
 }
 
+/// The name of a file of marks.
+pub(super) fn marks(id: u64) -> String {
+    format!("marks-{id:016x}.log")
+}
+
 /// The name that a file has until it is whole.
 pub(super) fn unfinished(name: &str) -> String {
     format!("{name}{UNFINISHED}")
@@ -81,6 +89,7 @@ mod tests {
             (volume(26), Name::Volume(26)),
             (cursor(1), Name::Cursor(1)),
             (quarantine(u64::MAX), Name::Quarantine(u64::MAX)),
+            (marks(7), Name::Marks(7)),
             (IDENTITY.to_owned(), Name::Identity),
             (LOCK.to_owned(), Name::Lock),
             (unfinished(&cursor(1)), Name::Unfinished),

@@ -10,6 +10,8 @@ pub(super) enum Sabotage {
     AckBeforeSync,
     /// Volumes are freed by cursors that are not durable yet.
     FreeBeforeCursor,
+    /// A cursor is saved before the marks of the records that it says are complete.
+    MarksAfterCursor,
     /// A failed sync is tried again on the same file.
     SyncRetried,
     /// Checksums are not compared.

@@ -15,7 +15,7 @@ use super::{
     bytes::Fields,
     cursor::{Saved, Snapshot, snapshot},
     format::{Epoch, FileHeader, FileKind, HEADER_LENGTH, Seal},
-    names,
+    marks, names,
     shared::Shared,
     stock::lock,
 };
@@ -102,6 +102,14 @@ impl Saver {
     /// Makes the present state durable and lets go on what waited for it.
     pub(super) fn step(&mut self) -> io::Result<()> {
         let (snapshot, saved) = snapshot(&self.shared);
+        #[cfg(test)]
+        let is_sound = self.shared.tuning.sabotage != super::sabotage::Sabotage::MarksAfterCursor;
+        #[cfg(not(test))]
+        let is_sound = true;
+        // Before the cursor that says that their records are complete.
+        if is_sound {
+            marks::save(&self.shared);
+        }
         if snapshot == self.last && self.file.is_some() {
             return Ok(());
         }
@@ -109,6 +117,11 @@ impl Saver {
         self.number += 1;
         match self.write(&snapshot.encode()) {
             Ok(()) => {
+                #[cfg(test)]
+                if !is_sound {
+                    marks::save(&self.shared);
+                }
+                self.shared.marks.cover();
                 self.failures = 0;
                 self.shared.counts.unsaved_allowed.store(false, Ordering::Release);
                 self.release(&snapshot, &saved);

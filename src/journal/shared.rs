@@ -13,6 +13,7 @@ use super::{
     Disk, Settings,
     alarm::Alarm,
     format::{Epoch, FileKind, Seal},
+    marks::Marks,
     preparation::{ALLOCATION_GROUP_BYTES, Filling},
     quarantine::Quarantine,
     queue::Queue,
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     pub log: Mutex<Log>,
     pub stocks: RwLock<Stocks>,
     pub quarantine: Mutex<Quarantine>,
+    pub marks: Marks,
     /// The newest revision raised or appended.
     pub revision: AtomicU64,
     pub memory_bytes: AtomicUsize,
@@ -55,6 +57,8 @@ pub(super) struct Tuning {
     pub full_pause: Duration,
     /// From which mean size of a group on new volumes are allocated only.
     pub allocation_group_bytes: u64,
+    /// The size of a file of marks; None: it follows from the quota.
+    pub marks_file_bytes: Option<u64>,
     #[cfg(test)]
     pub sabotage: super::sabotage::Sabotage,
 }
@@ -66,6 +70,7 @@ impl Default for Tuning {
             broken_pause: BROKEN_PAUSE,
             full_pause: FULL_PAUSE,
             allocation_group_bytes: ALLOCATION_GROUP_BYTES,
+            marks_file_bytes: None,
             #[cfg(test)]
             sabotage: super::sabotage::Sabotage::None,
         }
@@ -113,6 +118,7 @@ impl Counts {
             cursors: self.saves_failed.load(Ordering::Relaxed),
             refused_full: self.refused_full.load(Ordering::Relaxed),
             damaged: self.damaged.load(Ordering::Relaxed),
+            ..Faults::default()
         }
     }
 }
