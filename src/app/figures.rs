@@ -104,9 +104,12 @@ fn journal_figures(sheet: &mut Sheet, journal: &Journal) {
         ("cursor", usage.faults.cursors),
         ("full", usage.faults.refused_full),
         ("damaged", usage.faults.damaged),
+        ("marks", usage.faults.marks),
     ] {
         sheet.counter("segue_journal_errors", "Faults of the journal's disk", &[("kind", kind)], count);
     }
+    let lost = usage.faults.marks_lost;
+    sheet.counter("segue_dedup_ids_lost", "messageIds that a restart forgets, as the disk did not take them", &[], lost);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps doubles")]

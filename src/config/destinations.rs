@@ -9,7 +9,7 @@ use super::{
     read::resolved,
     section::Section,
     session::{Session, Source},
-    value::{Count, Fault, File, Size, Text, Wait},
+    value::{Count, Fault, File, Number, Size, Text, Wait},
 };
 use crate::{
     delivery::{self, Batch, Pace},
@@ -27,13 +27,14 @@ pub(super) struct Destinations {
 /// Reads both tables.
 pub(super) fn read(session: &mut Session<'_>, root: &mut Section) -> Destinations {
     let (segment, segment_pace) = segment(session, root);
-    let (rudderstack, rudderstack_pace, batch) = rudderstack(session, root);
+    let (rudderstack, rudderstack_pace, batch, dedup_window) = rudderstack(session, root);
     Destinations {
         segment,
         rudderstack,
         delivery: delivery::Settings {
             pace: PerDestination { segment: segment_pace, rudderstack: rudderstack_pace },
             batch,
+            dedup_window,
             ..delivery::Settings::default()
         },
     }
@@ -53,11 +54,17 @@ fn segment(session: &mut Session<'_>, root: &mut Section) -> (SegmentConfig, Pac
     (SegmentConfig { us: host(us), eu: host(eu), cdn: host(cdn), cdn_settings: host(cdn_settings) }, pace)
 }
 
-fn rudderstack(session: &mut Session<'_>, root: &mut Section) -> (Option<upstream::Settings>, Pace, Batch) {
+fn rudderstack(session: &mut Session<'_>, root: &mut Section) -> (Option<upstream::Settings>, Pace, Batch, usize) {
     let mut section = root.table(session, "rudderstack");
     let url = url(session, &mut section, "url", String::new());
     let client = client(session, &mut section);
     let pace = pace(session, &mut section);
+    let (Number(dedup_window), at) = section.placed(session, "dedup_window", Number(delivery::Settings::default().dedup_window));
+    if dedup_window > delivery::Settings::DEDUP_WINDOW_MAX {
+        let most = delivery::Settings::DEDUP_WINDOW_MAX;
+        let fault = Fault::value(format!("cannot be {dedup_window}"), format!("write {most} or less; a million ids cost 26 MB of memory"));
+        section.refuse(session, "dedup_window", &at, fault);
+    }
     let mut batch_section = section.table(session, "batch");
     let default = Batch::default();
     let batch = Batch {
@@ -75,7 +82,7 @@ fn rudderstack(session: &mut Session<'_>, root: &mut Section) -> (Option<upstrea
     }
     section.finish(session);
     let settings = (!url.is_empty()).then_some(upstream::Settings { addresses: Addresses::Any, url, ..client });
-    (settings, pace, batch)
+    (settings, pace, batch, dedup_window)
 }
 
 /// What both tables say about the connection. The URL is the caller's to set.

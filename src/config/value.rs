@@ -27,6 +27,10 @@ pub(super) trait Value: Sized {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Count(pub usize);
 
+/// A whole number, 0 included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Number(pub usize);
+
 /// A time of more than nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wait(pub Duration);
@@ -72,6 +76,16 @@ impl Value for Count {
             Ok(number) if number > 0 => Ok(Self(number)),
             _ => Err(Fault::value(format!("cannot be {digits}"), "write a whole number from 1")),
         }
+    }
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl Value for Number {
+    fn read(node: &Node) -> Result<Self, Fault> {
+        let Node::Integer(digits) = node else { return Err(Fault::kind("a number", node, "write a whole number without quotes, like 64")) };
+        digits.parse().map(Self).map_err(|_| Fault::value(format!("cannot be {digits}"), "write a whole number from 0"))
     }
     fn show(&self) -> String {
         self.0.to_string()

@@ -32,6 +32,12 @@ pub(super) trait Leg: Send {
     /// Takes in how a request ended.
     fn settle(&mut self, ticket: usize, fate: Fate, ends: &mut Ends);
 
+    /// Takes in that the journal hears now of the end of the record at `position`. Returns the marks that the journal keeps with
+    /// it; what waited for that end is noted in `ends`.
+    fn leave(&mut self, _position: Position, _ends: &mut Ends) -> Vec<u128> {
+        Vec::new()
+    }
+
     /// Bytes in memory.
     fn held_bytes(&self) -> usize;
 

@@ -25,11 +25,13 @@ mod order;
 mod packer;
 mod park;
 mod records;
+mod resends;
 mod rudderstack;
 mod runner;
 mod segment;
 mod settings;
 mod status;
+mod window;
 
 pub use control::{HoldError, LaneControl};
 pub use office::{Delivery, Upstreams};

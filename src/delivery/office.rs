@@ -19,6 +19,7 @@ use super::{
     figures::Figures,
     gate::{Gate, Limit},
     packer::{Packers, Packing},
+    resends::{Resends, Seen},
     rudderstack::RudderStackLeg,
     runner::{Bounds, Runner},
     segment::SegmentLeg,
@@ -62,6 +63,8 @@ pub(super) struct Office {
     pub(super) clock: Clock,
     gates: Arc<Gates>,
     packers: Arc<Packers>,
+    /// What RudderStack was sent; None: that is not remembered.
+    seen: Option<Arc<Seen>>,
     figures: Arc<Figures>,
     control: watch::Sender<Control>,
     lanes: Mutex<HashMap<LaneId, Desk>>,
@@ -90,7 +93,9 @@ impl Delivery {
             rudderstack: upstreams.rudderstack.map(|upstream| gate(upstream, Destination::RudderStack)),
             limits: PerDestination::from_fn(|destination| Limit::of(settings.pace.of(destination).rate_limit)),
         });
+        journal.keep_marks(settings.dedup_window as u64);
         let office = Arc::new(Office {
+            seen: Seen::of(settings.dedup_window),
             journal,
             sources,
             settings,
@@ -219,7 +224,15 @@ impl Office {
                 let origin = self.gates.rudderstack.as_ref().map_or("", |gate| gate.upstream.origin());
                 let (packing, figures) = (Packing::toward(origin, &self.packers), Arc::clone(&self.figures));
                 let leg = RudderStackLeg::new(bounds.in_flight_max, batch, self.settings.dialect, packing, figures);
-                tokio::spawn(Runner::new(lane, leg, Arc::clone(&way), bounds).run())
+                let resends = self.seen.clone().map(|seen| Resends::new(seen, &id.source));
+                let runner = Runner::new(lane, leg.once(resends), Arc::clone(&way), bounds);
+                let (seen, journal) = (self.seen.clone(), self.journal.clone());
+                tokio::spawn(async move {
+                    if let Some(seen) = seen {
+                        seen.restore(journal).await;
+                    }
+                    runner.run().await;
+                })
             }
         };
         Desk { way, task }
@@ -265,6 +278,14 @@ impl Office {
             if let Some(rate) = gate.rising_rate() {
                 sheet.gauge("segue_ramp_events_per_second", "The pace after an outage", &labels, rate);
             }
+        }
+        let (prints, prints_max) = self.seen.as_ref().map_or((0, 0), |seen| (seen.len(), seen.prints_max));
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps doubles")]
+        for (name, help, count) in [
+            ("segue_dedup_window_ids", "messageIds that RudderStack does not get again", prints as f64),
+            ("segue_dedup_window_ids_max", "How many messageIds are remembered", prints_max as f64),
+        ] {
+            sheet.gauge(name, help, &[], count);
         }
         for status in self.statuses() {
             let labels = [("source", status.id.source.as_str()), ("destination", status.id.destination.label())];

@@ -13,6 +13,8 @@ pub(super) enum End {
     Delivered,
     /// Refused for good.
     Quarantined,
+    /// A resend of one that ended so or so: not sent.
+    Deduplicated,
 }
 
 /// What has ended and is still to be told to the journal: quarantine first, completion after.
@@ -73,6 +75,7 @@ impl Records {
         match end {
             End::Delivered => record.tally.delivered += events,
             End::Quarantined => record.tally.quarantined += events,
+            End::Deduplicated => record.tally.deduplicated += events,
         }
         record.left = record.left.saturating_sub(events);
         if record.left == 0 {

@@ -15,12 +15,13 @@ use super::{
     leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, Retries, give_up, guarded},
     packer::Packing,
     records::{End, Ends, Records},
+    resends::{Resends, Sight},
     settings::Batch,
 };
 use crate::{
     dialect::{self, Facts, Translation},
     journal::{Entry, Position, Quarantined},
-    model::{Destination, Envelope, Frame, Head, Reading, WallTime, json::Raw},
+    model::{Destination, Envelope, Frame, Head, MessagePrint, Reading, WallTime, json::Raw},
     routing::Person,
 };
 
@@ -35,6 +36,8 @@ pub(super) struct RudderStackLeg {
     batch: Batch,
     dialect: dialect::Settings,
     packing: Packing,
+    /// None: resends are sent like anything else.
+    resends: Option<Resends>,
     figures: Arc<Figures>,
 }
 
@@ -80,7 +83,12 @@ impl RudderStackLeg {
     /// A leg with `slots_max` requests in flight at most.
     pub(super) fn new(slots_max: usize, batch: Batch, dialect: dialect::Settings, packing: Packing, figures: Arc<Figures>) -> Self {
         let slots = (0..slots_max.clamp(1, SLOTS_MAX)).map(|_| Slot::default()).collect();
-        Self { slots, turn: 0, records: Records::default(), held_bytes: 0, batch, dialect, packing, figures }
+        Self { slots, turn: 0, records: Records::default(), held_bytes: 0, batch, dialect, packing, resends: None, figures }
+    }
+
+    /// The leg, made to send each messageId once.
+    pub(super) fn once(self, resends: Option<Resends>) -> Self {
+        Self { resends, ..self }
     }
 
     /// Translates the events of a record and puts each into its person's slot.
@@ -100,6 +108,17 @@ impl RudderStackLeg {
                 let made = dialect::translate(*item, &facts, &self.dialect).map_err(|refusal| refusal.reason().to_owned())?;
                 Ok((made, person_of(envelope, *item, at)))
             });
+            let message = translated.as_ref().map_or_else(|_| print_of(envelope, *item, at), |(made, _)| made.message);
+            // What an operator has sent again was seen before, of course.
+            let resends = self.resends.as_mut().filter(|_| !entry.is_redriven());
+            match resends.map_or(Sight::New, |resends| resends.look(message, entry.position, record)) {
+                Sight::New => {}
+                Sight::Again => {
+                    self.records.end(record, End::Deduplicated, 1, ends);
+                    continue;
+                }
+                Sight::Waits => continue,
+            }
             match translated {
                 Ok((Translation { json, rules, .. }, person)) => {
                     self.figures.count_rules(rules);
@@ -171,6 +190,11 @@ fn person_of(envelope: &Envelope, item: Raw<'_>, index: usize) -> Person {
     Person::of(head.anonymous_id.as_deref(), head.user_id.as_deref(), &head.message_id(envelope.id, index))
 }
 
+/// The print of an event that has no copy.
+fn print_of(envelope: &Envelope, item: Raw<'_>, index: usize) -> MessagePrint {
+    MessagePrint::of(&Head::of(item, envelope.endpoint).message_id(envelope.id, index))
+}
+
 impl Leg for RudderStackLeg {
     fn take_in(&mut self, entry: &Entry, now: WallTime, ends: &mut Ends) {
         let opened = match guarded(|| Opened::of(entry)) {
@@ -238,6 +262,15 @@ impl Leg for RudderStackLeg {
                 self.refuse(pieces, &refused, ends);
             }
         }
+    }
+
+    fn leave(&mut self, position: Position, ends: &mut Ends) -> Vec<u128> {
+        let Some(resends) = &mut self.resends else { return Vec::new() };
+        let leaving = resends.leave(position);
+        for record in leaving.waiting {
+            self.records.end(record, End::Deduplicated, 1, ends);
+        }
+        leaving.prints
     }
 
     fn held_bytes(&self) -> usize {

@@ -384,13 +384,21 @@ impl<L: Leg> Runner<L> {
                 self.quarantine_trouble = Trouble::None;
             }
         }
-        let ends = &mut self.ends;
-        let waits = |position| ends.quarantined.iter().any(|item| item.position == position);
-        let (later, complete): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut ends.complete).into_iter().partition(|(position, _)| waits(*position));
-        ends.complete = later;
-        for (position, tally) in complete {
-            self.lane.complete(position, tally);
+        // Resends that waited for a record end with it, and may end records of their own.
+        while !self.ends.complete.is_empty() {
+            let ends = &mut self.ends;
+            let waits = |position| ends.quarantined.iter().any(|item| item.position == position);
+            let (later, complete): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut ends.complete).into_iter().partition(|(position, _)| waits(*position));
+            if complete.is_empty() {
+                ends.complete = later;
+                break;
+            }
+            for (position, tally) in complete {
+                let marks = self.leg.leave(position, ends);
+                self.lane.complete_leaving(position, tally, &marks);
+            }
+            ends.complete.extend(later);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::window::Window;
 use crate::{
     dialect,
     model::{ByteSize, PerDestination, RateLimit},
@@ -14,6 +15,10 @@ pub struct Settings {
     pub pace: PerDestination<Pace>,
     /// How much of the RudderStack leg goes into one request.
     pub batch: Batch,
+    /// How many messageIds, the newest over all sources, are remembered so that none of them goes to RudderStack again
+    /// (protocol.md T26); 0: none, and what an SDK resends is sent again. After a restart as many are known as a 64th of the
+    /// journal's quota holds, at 17 to 104 bytes each.
+    pub dedup_window: usize,
     /// How the RudderStack copies are made.
     pub dialect: dialect::Settings,
     /// How often a parked lane tries one request, to see whether its configuration has been put right elsewhere.
@@ -44,11 +49,17 @@ pub struct Batch {
     pub bytes_max: ByteSize,
 }
 
+impl Settings {
+    /// The largest [`Settings::dedup_window`]; it costs 2.6 GB of memory.
+    pub const DEDUP_WINDOW_MAX: usize = Window::PRINTS_MAX;
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             pace: PerDestination::default(),
             batch: Batch::default(),
+            dedup_window: 1_000_000,
             dialect: dialect::Settings::default(),
             park_probe: Duration::from_mins(1),
             memory_max: ByteSize(48 << 20),

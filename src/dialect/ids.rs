@@ -1,12 +1,14 @@
 //! Who did it, and which event it is: ids as RudderStack's gateway reads them (protocol.md 2.4).
 
+use std::borrow::Cow;
+
 use super::{
     Idless, Refusal, Rule, Settings,
     draft::{Draft, Field},
     translate::Facts,
 };
 use crate::model::{
-    EventKind, MessageId,
+    EventKind, MessageId, MessagePrint,
     json::{Kind, Raw},
 };
 
@@ -14,22 +16,26 @@ use crate::model::{
 const MESSAGE_ID_CHARACTERS_MAX: usize = 100;
 
 /// Gives the event a messageId that is a string (protocol.md T7), by the rule of [`crate::model::Head`]: what both copies,
-/// the deduplication and the pairing of the two sides know the event by.
-pub(super) fn name(draft: &mut Draft<'_>, facts: &Facts<'_>) {
-    let Some(own) = draft.get(Field::MessageId).filter(|own| is_named_by(*own)) else {
-        return draft.set(Field::MessageId, assigned(facts), Rule::MESSAGE_ID);
+/// the deduplication and the pairing of the two sides know the event by. Returns its print.
+pub(super) fn name(draft: &mut Draft<'_>, facts: &Facts<'_>) -> MessagePrint {
+    let Some((own, id)) = draft.get(Field::MessageId).and_then(|own| Some((own, named_by(own)?))) else {
+        draft.set(Field::MessageId, assigned(facts), Rule::MESSAGE_ID);
+        return MessagePrint::of(MessageId::assigned(facts.envelope, facts.index).as_str());
     };
     if own.kind() == Kind::Number {
-        draft.set(Field::MessageId, format!("\"{}\"", own.text()), Rule::MESSAGE_ID);
-    }
-    if own.text().len() > MESSAGE_ID_CHARACTERS_MAX && own.string().is_some_and(|text| text.chars().count() > MESSAGE_ID_CHARACTERS_MAX) {
+        draft.set(Field::MessageId, format!("\"{id}\""), Rule::MESSAGE_ID);
+    } else if id.len() > MESSAGE_ID_CHARACTERS_MAX && id.chars().count() > MESSAGE_ID_CHARACTERS_MAX {
         draft.noticed.insert(Rule::MESSAGE_ID);
     }
+    MessagePrint::of(&id)
 }
 
-/// Whether a messageId names its event: text that is not blank, or a number.
-fn is_named_by(message_id: Raw<'_>) -> bool {
-    message_id.kind() == Kind::Number || message_id.string().is_some_and(|text| !text.trim().is_empty())
+/// The id that an event is named by: text that is not blank, or a number's own text; None for anything else.
+fn named_by(message_id: Raw<'_>) -> Option<Cow<'_, str>> {
+    match message_id.kind() {
+        Kind::Number => Some(Cow::Borrowed(message_id.text())),
+        _ => message_id.string().filter(|text| !text.trim().is_empty()),
+    }
 }
 
 fn assigned(facts: &Facts<'_>) -> String {

@@ -30,7 +30,7 @@
 //! | T23 channel | `context` | |
 //! | T24 reserved keys | [`translate()`] | |
 //! | T25 order per user | | `delivery`: lanes, the `AnonymousId` header |
-//! | T26 deduplication | | `ingress`: each messageId once within a window; replay passes it |
+//! | T26 deduplication | | `delivery`: each messageId once within a window; replay passes it |
 //! | T27 retries | | `policy`: backoff, breaker |
 //! | T28 invalid key | | `policy`: 401 and 404 park the lane; no client hears of them |
 //! | T29 double path | | README: one path for each source |

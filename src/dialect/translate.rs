@@ -8,7 +8,7 @@ use super::{
     ids, integrations, times,
 };
 use crate::model::{
-    Endpoint, Envelope, EnvelopeId, Frame, WallTime,
+    Endpoint, Envelope, EnvelopeId, Frame, MessagePrint, WallTime,
     json::{Kind, Raw},
 };
 
@@ -34,6 +34,8 @@ pub struct Facts<'a> {
 pub struct Translation {
     /// The event: one JSON object, an item for `/v1/batch`.
     pub json: Vec<u8>,
+    /// The print of its messageId.
+    pub message: MessagePrint,
     /// The rules that changed it.
     pub rules: Rules,
     /// The rules that found something which they leave as it is: a batch-level member too large to fold in (T4), an overlong
@@ -105,7 +107,7 @@ pub fn translate(item: Raw<'_>, facts: &Facts<'_>, settings: &Settings) -> Resul
     }
     let mut draft = Draft::of(item);
     ids::settle(&mut draft, facts, *settings)?;
-    ids::name(&mut draft, facts);
+    let message = ids::name(&mut draft, facts);
     let kind = ids::complete(&mut draft, facts);
     times::compute(&mut draft, facts);
     context::settle(&mut draft, facts, *settings, kind);
@@ -120,7 +122,7 @@ pub fn translate(item: Raw<'_>, facts: &Facts<'_>, settings: &Settings) -> Resul
         draft.noticed.insert(Rule::SIZE);
     }
     let (rules, noticed) = (draft.rules, draft.noticed);
-    Ok(Translation { json: draft.write(item.text().len() + ADDED_BYTES), rules, noticed })
+    Ok(Translation { json: draft.write(item.text().len() + ADDED_BYTES), message, rules, noticed })
 }
 
 /// What RudderStack shall not see: the client's key, what SDKs say about themselves, and the members that RudderStack

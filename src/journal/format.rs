@@ -47,6 +47,8 @@ pub(super) enum FileKind {
     Quarantine,
     /// What is left of volumes.
     Spill,
+    /// Marks that lanes left.
+    Marks,
 }
 
 impl FileKind {
@@ -57,13 +59,14 @@ impl FileKind {
             Self::Cursor => *b"SEGUECUR",
             Self::Quarantine => *b"SEGUEQUA",
             Self::Spill => *b"SEGUESPI",
+            Self::Marks => *b"SEGUEMRK",
         }
     }
 
     /// The format that its files are written in.
     const fn version(self) -> u32 {
         match self {
-            Self::Identity | Self::Volume | Self::Cursor | Self::Quarantine => VERSION_PLAIN,
+            Self::Identity | Self::Volume | Self::Cursor | Self::Quarantine | Self::Marks => VERSION_PLAIN,
             Self::Spill => VERSION_SPILLS,
         }
     }
@@ -247,6 +250,8 @@ pub(super) enum Kind {
     Contents = 5,
     /// What became of quarantined events.
     Marks = 6,
+    /// What lanes left with records.
+    Left = 16,
 }
 
 impl Kind {
@@ -258,6 +263,7 @@ impl Kind {
             4 => Some(Self::Spilled),
             5 => Some(Self::Contents),
             6 => Some(Self::Marks),
+            16 => Some(Self::Left),
             _ => None,
         }
     }

@@ -10,11 +10,11 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    AppendError, ChangeError, Disk, Health, Lane, LaneId, Ledger, Moved, OpenError, Pick, Position, QuarantineId, QuarantineRow,
+    AppendError, ChangeError, Disk, Faults, Health, Lane, LaneId, Ledger, Moved, OpenError, Pick, Position, QuarantineId, QuarantineRow,
     Quarantined, Record, RecoveryReport, Settings, SpillQuota, Spilled, Usage,
     commit::Committer,
     format::record_bytes,
-    keeper,
+    keeper, marks,
     outlook::hours_left,
     quarantine::Decision,
     queue::{Pending, QUEUE_KIB_MAX},
@@ -234,6 +234,22 @@ impl Journal {
         if sums.pending > due { oldest_of(shared, id) } else { None }
     }
 
+    /// Keeps so many of the newest marks that lanes leave ([`Lane::complete_leaving`]) from now on, as far as their share of the quota,
+    /// a 64th, goes; 0: none.
+    pub fn keep_marks(&self, count: u64) {
+        self.inner.shared.marks.keep(count);
+        self.inner.shared.saver.ring();
+    }
+
+    /// Tells the newest marks, newest first, of all lanes, at most as many as are kept; `visit` says whether it hears one for the
+    /// first time. Marks of records that are handed out again are not told. What cannot be read is missing, and logged. Blocks.
+    pub fn read_marks(&self, visit: impl FnMut(u128) -> bool) {
+        let damaged = marks::read(&self.inner.shared, visit);
+        if damaged > 0 {
+            tracing::warn!(damaged, "part of what RudderStack was sent cannot be read back: resends of it may go there again");
+        }
+    }
+
     /// How much disk is used.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -367,7 +383,11 @@ fn usage(shared: &Shared) -> Usage {
         spill_bytes: log.volumes.values().filter(|volume| volume.spill.is_some()).map(|volume| volume.size).sum(),
         oldest_pending,
         memory_bytes: shared.memory_bytes.load(Ordering::Relaxed) as u64,
-        faults: shared.counts.faults(),
+        faults: Faults {
+            marks: shared.marks.failures.load(Ordering::Relaxed),
+            marks_lost: shared.marks.lost.load(Ordering::Relaxed),
+            ..shared.counts.faults()
+        },
     }
 }
 

@@ -280,6 +280,13 @@ impl Lane {
     /// Notes that all events of that record came to their end. Once is enough; a position that was not handed out, or
     /// was completed before, is ignored. A tally that is not what was planned is made to fit, and logged as an error.
     pub fn complete(&self, position: Position, tally: Tally) {
+        self.complete_leaving(position, tally, &[]);
+    }
+
+    /// As [`Lane::complete`], and leaves marks with the record: values of the caller's, which
+    /// [`Journal::read_marks`](super::Journal::read_marks) tells in the next run as well. They are as durable as the completion, unless
+    /// the disk takes no marks.
+    pub fn complete_leaving(&self, position: Position, tally: Tally, marks: &[u128]) {
         let core = self.core();
         if position.quarantine_id().is_some() {
             self.settle(position, tally);
@@ -289,6 +296,9 @@ impl Lane {
         let events = state.complete(position, tally);
         // Under the lock, so that a save that sees these completions also sees this count.
         let unsaved = core.unsaved_events.fetch_add(events, Ordering::AcqRel) + events;
+        if events > 0 && !marks.is_empty() {
+            self.shared.marks.leave(&self.stock, self.destination, position, marks);
+        }
         drop(state);
         if events > 0 && core.keeps.load(Ordering::Acquire) {
             self.settle(position, tally);

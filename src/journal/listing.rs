@@ -21,6 +21,7 @@ pub(super) struct Listing {
     pub cursors: Vec<u64>,
     pub quarantines: Vec<u64>,
     pub spills: BTreeSet<SpillName>,
+    pub marks: Vec<u64>,
     unfinished: Vec<String>,
     pub foreign: Vec<String>,
 }
@@ -40,6 +41,7 @@ pub(super) fn list(disk: &dyn Disk) -> Result<Listing, OpenError> {
             Name::Spill(name) => {
                 listing.spills.insert(name);
             }
+            Name::Marks(id) => listing.marks.push(id),
             Name::Unfinished => listing.unfinished.push(name),
             Name::Foreign => listing.foreign.push(name),
         }
@@ -128,5 +130,6 @@ pub(super) fn next_volume(listing: &Listing, saved: Option<&Snapshot>) -> u64 {
 pub(super) fn other_bytes(disk: &dyn Disk, listing: &Listing) -> u64 {
     let cursors = listing.cursors.iter().map(|id| names::cursor(*id));
     let quarantines = listing.quarantines.iter().map(|id| names::quarantine(*id));
-    cursors.chain(quarantines).filter_map(|name| disk.open(&name).and_then(|file| file.size()).ok()).sum()
+    let marks = listing.marks.iter().map(|id| names::marks(*id));
+    cursors.chain(quarantines).chain(marks).filter_map(|name| disk.open(&name).and_then(|file| file.size()).ok()).sum()
 }

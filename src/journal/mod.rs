@@ -14,6 +14,8 @@
 //!   the disk damaged count as quarantined.
 //! - A failed write or sync is never followed by another one to the same file: the group is written again, from memory, to a
 //!   new volume, or nobody is told that it was kept.
+//! - What a lane leaves with a record ([`Lane::complete_leaving`]) is known after a crash exactly when the record is complete, unless the
+//!   disk took no marks; that delays and refuses nothing.
 //! - A volume is removed only after a durable cursor says that all lanes have passed it, or after what lanes have not passed of it is
 //!   durable in a spill; lanes without a consumer hold theirs.
 //! - A lane that lags far behind holds up what it needs, not the volumes that this came in; above its quota
@@ -28,6 +30,7 @@
 //! | `volume-<16 hex>.log` | the log, in ascending numbers; the last may be a volume in waiting |
 //! | `cursor-<16 hex>.dat` | where the lanes stand, what was planned, how it ended |
 //! | `quarantine-<16 hex>.log` | events that were refused for good, and what became of them |
+//! | `marks-<16 hex>.log` | what lanes left with completed records, in ascending numbers |
 //! | `spill-<16 hex>-<16 hex>-<16 hex>.log` | its number, and the first and last volume that it stands for |
 //! | `reserve` | space, held for the day when the disk has none |
 //! | `admin.sock` | the admin API's, which is not the journal's business |
@@ -42,14 +45,14 @@
 //!
 //! | at | bytes | header |
 //! |---|---|---|
-//! | 0 | 8 | `SEGUE-ID`, `SEGUEVOL`, `SEGUECUR`, `SEGUEQUA` or `SEGUESPI` |
+//! | 0 | 8 | `SEGUE-ID`, `SEGUEVOL`, `SEGUECUR`, `SEGUEQUA`, `SEGUEMRK` or `SEGUESPI` |
 //! | 8 | 4 | format version: 1; of spills 2, and of `journal.id` from the first spill on |
 //! | 16 | 16 | epoch: random, one for the life of the directory |
 //! | 32 | 8 | the number in the file's name |
 //! | 40 | 8 | cursor files: bytes of one slot; spills: where the contents stand |
 //! | 60 | 4 | CRC-32 of the 60 bytes before |
 //!
-//! Volumes, spills and quarantine files go on with frames, each at a multiple of 8, zeros between. Both checksums of a frame begin with the file's
+//! Volumes, spills, quarantine files and files of marks go on with frames, each at a multiple of 8, zeros between. Both checksums of a frame begin with the file's
 //! magic, the epoch, the file's number and the frame's place: what an older volume left in a reused one never validates.
 //!
 //! | at | bytes | frame |
@@ -59,7 +62,7 @@
 //! | 8 | 4 | length of the body |
 //! | 12 | 4 | CRC-32 of the body |
 //! | 16 | 4 | commit group: 1, 2, 3... in each volume |
-//! | 20 | 1 | 1 event, 2 checkpoint, 3 quarantined, 4 spilled event, 5 contents, 6 marks |
+//! | 20 | 1 | 1 event, 2 checkpoint, 3 quarantined, 4 spilled event, 5 contents, 6 what became of quarantined events, 16 marks |
 //! | 21 | 1 | bit 0: the last of its group |
 //! | 22 | 1 | length of the source's id |
 //! | 24 | 8 | revision |
@@ -84,6 +87,12 @@
 //! (length 4 and text), the envelope of this event alone (length 4 and bytes), the event. A mark's body: 1 to be sent again or 2 no
 //! more (1), destination (1), how all of the lane's entries that are no more had ended (delivered, deduplicated, suppressed, expired,
 //! purged; 8 each), a count (4), the entries' numbers (8 each). An entry that stands twice stands where it was written last.
+//!
+//! The body of a frame of marks: a count (2) of lanes, for each its source (length in 1 byte) and its destination (1); then, for each record
+//! until the body ends, its lane's number among these (2), a count (2), its position (8 + 8) and its marks (16 each). Marks are synced before a
+//! cursor that says that their record is complete; those of a record that no cursor holds for complete count for nothing. The
+//! oldest file goes when those after it hold as many marks as are kept, and becomes the next one. At most a 64th of
+//! the quota is theirs.
 //!
 //! # Sending again
 //!
@@ -133,6 +142,10 @@ mod keeper;
 mod lane;
 mod lane_state;
 mod listing;
+mod marks;
+mod marks_file;
+#[cfg(test)]
+mod marks_tests;
 #[cfg(test)]
 mod model_disk;
 #[cfg(test)]

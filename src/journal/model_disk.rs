@@ -54,7 +54,7 @@ pub(super) enum Lie {
 }
 
 /// What fails: one in so many of each; 0: none.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Trouble {
     /// Syncs that fail.
     pub syncs: u64,

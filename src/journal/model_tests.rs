@@ -9,7 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use super::{
     handle::ledger,
     keeper,
     lane::{Lane, Next},
+    marks,
     model_disk::{Dice, Lie, ModelDisk, Trouble},
     queue::Pending,
     recovery::{Recovered, recover},
@@ -34,6 +35,8 @@ use crate::model::{ByteSize, Destination, PerDestination, Revision, SourceId, Wa
 const UNSAVED_EVENTS_MAX: u64 = 16;
 const IN_FLIGHT_MAX: usize = 8;
 const EVENTS_MAX: u64 = 3;
+/// Eight files of 4 KiB hold so many, beside those that no cursor covers yet.
+const MARKS_KEPT: u64 = 40;
 pub(super) const LIVES: u64 = 40;
 
 /// What is broken on purpose.
@@ -55,6 +58,25 @@ struct Engine {
     in_flight: Vec<(LaneId, Entry)>,
     answers: Vec<(u64, oneshot::Receiver<Result<Position, AppendError>>)>,
     saves_failed: u32,
+    /// Whether the disk refused marks while it had power.
+    marks_refused: u64,
+}
+
+/// A mark that was left.
+#[derive(Debug, Clone, Copy)]
+struct LeftFact {
+    mark: u128,
+    number: u64,
+    destination: Destination,
+    state: Noted,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Noted {
+    /// It must be told while it is among the newest.
+    Surely,
+    /// The disk refused marks meanwhile: it may be gone.
+    Perhaps,
 }
 
 /// What the model knows of one record.
@@ -84,6 +106,10 @@ struct World {
     /// Decides how volumes are prepared.
     allocation_group_bytes: u64,
     facts: BTreeMap<u64, Fact>,
+    /// All marks of records that are complete, in the order in which they were left.
+    left: Vec<LeftFact>,
+    /// Whether the disk fails in this life.
+    is_troubled: bool,
     next_number: u64,
     sources: Vec<SourceId>,
     /// Lanes that deliver nothing for some lives: they lag, and are spilled.
@@ -106,6 +132,9 @@ pub(super) struct Met {
     from_disk: u64,
     spilled: u64,
     from_spills: u64,
+    marks_told: u64,
+    marks_untold: u64,
+    marks_refused: u64,
 }
 
 type Check = Result<(), String>;
@@ -142,6 +171,8 @@ impl World {
             broken,
             allocation_group_bytes,
             facts: BTreeMap::new(),
+            left: Vec::new(),
+            is_troubled: false,
             next_number: 1,
             sources,
             asleep: BTreeSet::new(),
@@ -159,6 +190,7 @@ impl World {
             spill_above: self.spill_above,
             // Once in a life, so that a run does not depend on the time it takes.
             spill_pause: Duration::from_hours(1),
+            marks_file_bytes: Some(4096),
             sabotage: self.broken.sabotage,
         }
     }
@@ -187,11 +219,12 @@ impl World {
             return Err(format!("a crash is reported as damage: {report:?}"));
         }
         self.met.torn += u64::from(report.torn_at.is_some());
+        shared.marks.keep(MARKS_KEPT);
         let mut saver = Saver::new(Arc::clone(&shared), cursor);
         let _ = saver.step();
         let lanes = self.lane_ids().into_iter().map(|id| (id.clone(), attach(&shared, &id))).collect();
         let committer = Committer::new(Arc::clone(&shared));
-        Ok(Engine { shared, committer, saver, lanes, in_flight: Vec::new(), answers: Vec::new(), saves_failed: 0 })
+        Ok(Engine { shared, committer, saver, lanes, in_flight: Vec::new(), answers: Vec::new(), saves_failed: 0, marks_refused: 0 })
     }
 
     fn lane_ids(&self) -> Vec<LaneId> {
@@ -215,6 +248,7 @@ impl World {
                 self.asleep.insert(lane);
             }
         }
+        self.is_troubled = trouble != Trouble::default();
         self.disk.trouble(trouble);
         self.disk.cut_after(1 + self.dice.below(120));
         for _ in 0..400 {
@@ -346,8 +380,12 @@ impl World {
             let index = usize::try_from(self.dice.below(engine.in_flight.len() as u64)).unwrap();
             let (id, entry) = engine.in_flight.remove(index);
             let quarantined = u32::try_from(self.dice.below(u64::from(entry.planned) + 1)).unwrap();
-            engine.lanes[&id].complete(entry.position, Tally { delivered: entry.planned - quarantined, quarantined, ..Tally::default() });
+            let tally = Tally { delivered: entry.planned - quarantined, quarantined, ..Tally::default() };
             let number = number_of(&entry.payload).ok_or("a payload without a number")?;
+            let marks = marks_of(number, id.destination, entry.planned);
+            engine.lanes[&id].complete_leaving(entry.position, tally, &marks);
+            let left = |mark| LeftFact { mark, number, destination: id.destination, state: Noted::Surely };
+            self.left.extend(marks.into_iter().map(left));
             let fact = self.facts.get_mut(&number).ok_or("an unknown record was handed out")?;
             fact.owed.remove(&id.destination);
             fact.unsaved.insert(id.destination);
@@ -356,9 +394,14 @@ impl World {
     }
 
     fn save(&mut self, engine: &mut Engine) {
+        let refusals = refusals(engine);
         match engine.saver.step() {
             Ok(()) => self.forget_saved(),
             Err(_) => engine.saves_failed += 1,
+        }
+        // A disk without power takes no cursor either; one that refused marks before the power failed may have.
+        if !self.disk.is_cut() || self.is_troubled {
+            engine.marks_refused += self::refusals(engine) - refusals;
         }
     }
 
@@ -390,9 +433,15 @@ impl World {
         self.met.failed_saves += u64::from(saves_failed);
         self.met.rewritten += engine.shared.counts.faults().commits;
         self.met.spilled += engine.shared.counts.spills.load(std::sync::atomic::Ordering::Relaxed);
+        self.met.marks_refused += engine.marks_refused;
+        if engine.marks_refused > 0 {
+            self.left.iter_mut().for_each(|left| left.state = Noted::Perhaps);
+        }
         drop(engine);
         self.disk = if self.dice.once_in(6) { self.disk.after_kill() } else { self.disk.after_power_cut() };
         let mut engine = self.open()?;
+        // Not every process asks.
+        let told = (!self.dice.once_in(4)).then(|| told(&engine));
         let mut seen = BTreeSet::new();
         let rows: BTreeMap<_, _> = ledger(&engine.shared).into_iter().collect();
         for id in self.lane_ids() {
@@ -416,9 +465,40 @@ impl World {
             seen.extend(drained.into_iter().map(|(number, _)| (number, id.destination)));
             engine.lanes.insert(id.clone(), attach(&engine.shared, &id));
         }
+        // What is handed out again is as if it had never been complete, and so are its marks.
+        self.left.retain(|left| !seen.contains(&(left.number, left.destination)));
+        if let Some(told) = told {
+            self.check_marks(&told)?;
+        }
         self.learn(&seen);
         Self::check_sums(&engine)?;
         Ok(engine)
+    }
+
+    /// The newest marks of complete records are told, in order, and no others.
+    fn check_marks(&mut self, told: &[u128]) -> Check {
+        let by_mark: BTreeMap<u128, (usize, Noted)> =
+            self.left.iter().enumerate().map(|(place, fact)| (fact.mark, (place, fact.state))).collect();
+        let mut next = usize::MAX;
+        for mark in told {
+            let Some((place, state)) = by_mark.get(mark).copied() else {
+                return Err(format!("the mark {mark} is told, of a record that is handed out again or was never there: {told:?}"));
+            };
+            // Of one that the disk refused, an earlier copy may be left, at an earlier place.
+            if state == Noted::Surely && place > next {
+                return Err(format!("the mark {mark} is told out of order: {told:?}"));
+            }
+            next = if state == Noted::Surely { place } else { next };
+        }
+        let heard: BTreeSet<u128> = told.iter().copied().collect();
+        let newest = self.left.iter().rev().take(usize::try_from(MARKS_KEPT).unwrap());
+        let mut missing = newest.filter(|fact| fact.state == Noted::Surely && !heard.contains(&fact.mark));
+        if let Some(fact) = missing.next() {
+            return Err(format!("{fact:?} is not told, though its record is complete: {told:?}"));
+        }
+        self.met.marks_told += told.len() as u64;
+        self.met.marks_untold += u64::from(self.left.len() > told.len());
+        Ok(())
     }
 
     /// Everything that a lane has, without completing it.
@@ -466,6 +546,30 @@ impl World {
         }
         self.facts.retain(|_, fact| !fact.owed.is_empty());
     }
+}
+
+/// The marks that a lane leaves with a record.
+fn marks_of(number: u64, destination: Destination, planned: u32) -> Vec<u128> {
+    let lane = u128::from(destination == Destination::RudderStack);
+    (0..u128::from(planned)).map(|index| u128::from(number) * 16 + lane * 8 + index).collect()
+}
+
+/// How often the disk took no marks, or took them in place of others.
+fn refusals(engine: &Engine) -> u64 {
+    engine.shared.marks.failures.load(Ordering::Relaxed) + engine.shared.marks.lost.load(Ordering::Relaxed)
+}
+
+/// The marks that a new process is told, newest first.
+fn told(engine: &Engine) -> Vec<u128> {
+    let mut told = Vec::new();
+    marks::read(&engine.shared, |mark| {
+        let is_new = !told.contains(&mark);
+        if is_new {
+            told.push(mark);
+        }
+        is_new
+    });
+    told
 }
 
 fn attach(shared: &Arc<Shared>, id: &LaneId) -> Lane {
@@ -518,9 +622,17 @@ fn nothing_acknowledged_is_lost_in_ten_thousand_crashes() {
         met.from_disk += run.from_disk;
         met.spilled += run.spilled;
         met.from_spills += run.from_spills;
+        met.marks_told += run.marks_told;
+        met.marks_untold += run.marks_untold;
+        met.marks_refused += run.marks_refused;
     }
     println!("{met:?}");
-    let Met { acknowledged, torn, full, broken, rewritten, repeated, failed_saves, from_disk, spilled, from_spills } = met;
-    let least = [acknowledged, torn, full, broken, rewritten, repeated, failed_saves, from_disk, spilled, from_spills].into_iter().min();
+    let Met { acknowledged, torn, full, broken, rewritten, repeated, failed_saves, from_disk, .. } = met;
+    let Met { spilled, from_spills, marks_told, marks_untold, marks_refused, .. } = met;
+    let met_each = [
+        [acknowledged, torn, full, broken, rewritten, repeated, failed_saves].as_slice(),
+        &[from_disk, spilled, from_spills, marks_told, marks_untold, marks_refused],
+    ];
+    let least = met_each.into_iter().flatten().copied().min();
     assert!(states < 1000 || least >= Some(states / 100), "too little happened: {met:?}");
 }

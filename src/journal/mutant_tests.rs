@@ -44,6 +44,11 @@ fn the_model_notices_volumes_that_go_before_their_spill_is_synced() {
 }
 
 #[test]
+fn the_model_notices_marks_that_are_saved_after_their_cursor() {
+    assert_found(Broken { sabotage: Sabotage::MarksAfterCursor, ..SOUND });
+}
+
+#[test]
 fn the_model_notices_a_failed_sync_that_is_tried_again_on_the_same_file() {
     assert_found(Broken { sabotage: Sabotage::SyncRetried, ..SOUND });
 }

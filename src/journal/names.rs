@@ -28,6 +28,8 @@ pub(super) enum Name {
     Quarantine(u64),
     /// A spill.
     Spill(SpillName),
+    /// A file of marks.
+    Marks(u64),
     /// One of ours that was not finished.
     Unfinished,
     /// Not ours.
@@ -67,6 +69,7 @@ impl Name {
             .or_else(|| numbered(name, "cursor-", ".dat").map(Self::Cursor))
             .or_else(|| numbered(name, "quarantine-", ".log").map(Self::Quarantine))
             .or_else(|| spill_of(name).map(Self::Spill))
+            .or_else(|| numbered(name, "marks-", ".log").map(Self::Marks))
             .unwrap_or(Self::Foreign)
     }
 }
@@ -106,6 +109,11 @@ pub(super) fn spill(name: SpillName) -> String {
     format!("spill-{number:016x}-{first:016x}-{last:016x}.log")
 }
 
+/// The name of a file of marks.
+pub(super) fn marks(id: u64) -> String {
+    format!("marks-{id:016x}.log")
+}
+
 /// The name that a file has until it is whole.
 pub(super) fn unfinished(name: &str) -> String {
     format!("{name}{UNFINISHED}")
@@ -124,6 +132,7 @@ mod tests {
             (spill(SpillName { number: 31, first: 2, last: 26 }), Name::Spill(SpillName { number: 31, first: 2, last: 26 })),
             (spill(SpillName { number: 31, first: 3, last: 2 }), Name::Foreign),
             ("spill-1-2-3.log".to_owned(), Name::Foreign),
+            (marks(7), Name::Marks(7)),
             (IDENTITY.to_owned(), Name::Identity),
             (LOCK.to_owned(), Name::Lock),
             (RESERVE.to_owned(), Name::Reserve),

@@ -14,6 +14,8 @@ pub(super) enum Sabotage {
     SpillBeforeCursor,
     /// What a spill stands for goes before the spill is synced.
     SpillUnsynced,
+    /// A cursor is saved before the marks of the records that it says are complete.
+    MarksAfterCursor,
     /// A failed sync is tried again on the same file.
     SyncRetried,
     /// Checksums are not compared.

@@ -15,7 +15,7 @@ use super::{
     bytes::Fields,
     cursor::{Saved, SavedState, Snapshot, snapshot},
     format::{Epoch, FileHeader, FileKind, HEADER_LENGTH, Seal},
-    names,
+    marks, names,
     reserve::with_reserve,
     shared::Shared,
     stock::lock,
@@ -129,6 +129,14 @@ impl Saver {
 
     fn save_cursors(&mut self) -> io::Result<()> {
         let (snapshot, saved) = snapshot(&self.shared);
+        #[cfg(test)]
+        let is_sound = self.shared.tuning.sabotage != super::sabotage::Sabotage::MarksAfterCursor;
+        #[cfg(not(test))]
+        let is_sound = true;
+        // Before the cursor that says that their records are complete.
+        if is_sound {
+            marks::save(&self.shared);
+        }
         if snapshot == self.last && self.file.is_some() {
             return Ok(());
         }
@@ -136,6 +144,11 @@ impl Saver {
         self.number += 1;
         match self.write(&snapshot.encode()) {
             Ok(()) => {
+                #[cfg(test)]
+                if !is_sound {
+                    marks::save(&self.shared);
+                }
+                self.shared.marks.cover();
                 self.failures = 0;
                 self.shared.counts.unsaved_allowed.store(false, Ordering::Release);
                 self.release(&snapshot, &saved);

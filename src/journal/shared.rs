@@ -14,6 +14,7 @@ use super::{
     Disk, Settings,
     alarm::Alarm,
     format::{Epoch, FileKind, Seal},
+    marks::Marks,
     names,
     preparation::{ALLOCATION_GROUP_BYTES, Filling},
     quarantine::Quarantine,
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub log: Mutex<Log>,
     pub stocks: RwLock<Stocks>,
     pub quarantine: Quarantine,
+    pub marks: Marks,
     /// The newest revision raised or appended.
     pub revision: AtomicU64,
     pub memory_bytes: AtomicUsize,
@@ -74,6 +76,8 @@ pub(super) struct Tuning {
     pub spill_above: u64,
     /// How long a volume that was not worth spilling is left alone.
     pub spill_pause: Duration,
+    /// The size of a file of marks; None: it follows from the quota.
+    pub marks_file_bytes: Option<u64>,
     #[cfg(test)]
     pub sabotage: super::sabotage::Sabotage,
 }
@@ -87,6 +91,7 @@ impl Default for Tuning {
             allocation_group_bytes: ALLOCATION_GROUP_BYTES,
             spill_above: SPILL_ABOVE,
             spill_pause: SPILL_PAUSE,
+            marks_file_bytes: None,
             #[cfg(test)]
             sabotage: super::sabotage::Sabotage::None,
         }
@@ -141,6 +146,7 @@ impl Counts {
             cursors: self.saves_failed.load(Ordering::Relaxed),
             refused_full: self.refused_full.load(Ordering::Relaxed),
             damaged: self.damaged.load(Ordering::Relaxed),
+            ..Faults::default()
         }
     }
 }

@@ -258,6 +258,10 @@ pub struct Faults {
     pub refused_full: u64,
     /// Places in the log that could not be read back.
     pub damaged: u64,
+    /// Attempts to write marks that failed.
+    pub marks: u64,
+    /// Marks that were given up, as the disk did not take them: after a restart they are not known.
+    pub marks_lost: u64,
 }
 
 /// Whether records can be appended.

@@ -12,9 +12,10 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use segue::{
-    app::{Handle, Sidecar},
+    app::{Handle, Sidecar, StartError},
     clock::Clock,
     config::{Config, SegmentConfig},
+    journal::OpenError,
     model::{PerDestination, RateLimit, Secret, SourceId},
     routing::{Region, Route, Source, Stage as RouteStage},
     standin::{Keep, Key, Options, RudderStandin, SegmentStandin, Standin, TakenEvent, Verdict},
@@ -84,7 +85,20 @@ impl Stage {
     /// Stops the sidecar and starts it again on the same data directory.
     pub async fn restart(&mut self) {
         self.sidecar.take().unwrap().stop().await;
-        let sidecar = Sidecar::start_with(self.config.clone(), self.clock.clone()).await.unwrap();
+        self.start().await;
+    }
+
+    /// Starts a sidecar that was stopped again. The directory's lock goes with the last connection's task, a moment after the stop.
+    pub async fn start(&mut self) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let sidecar = loop {
+            match Sidecar::start_with(self.config.clone(), self.clock.clone()).await {
+                Err(StartError::Journal { source: OpenError::Locked { .. }, .. }) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                started => break started.unwrap(),
+            }
+        };
         self.client = client_of(&sidecar);
         self.sidecar = Some(sidecar);
     }
