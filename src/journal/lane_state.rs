@@ -85,13 +85,6 @@ impl LaneCursor {
     }
 }
 
-impl LaneCursor {
-    /// Whether the record at that place is complete.
-    pub(super) fn has_passed(&self, position: Position) -> bool {
-        position < self.low || self.done.iter().any(|(first, last)| (*first..=*last).contains(&position))
-    }
-}
-
 impl Totals {
     pub(super) const fn sum(&self) -> u64 {
         self.delivered + self.quarantined + self.deduplicated + self.suppressed + self.expired + self.purged

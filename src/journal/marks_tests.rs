@@ -63,7 +63,7 @@ impl Scene {
                     return self.lane.complete_leaving(entry.position, Tally { delivered: 1, ..Tally::default() }, &[mark]);
                 }
                 Next::Read(from) => self.lane.read_now(from),
-                Next::Wait | Next::Replaced => panic!("the record is there"),
+                Next::Redrive(_) | Next::Wait | Next::Replaced => panic!("the record is there"),
             }
         }
     }

@@ -264,7 +264,7 @@ impl Ordinals {
         let position = match header.kind {
             Kind::Event => at,
             Kind::Spilled => header.spilled_from(),
-            Kind::Checkpoint | Kind::Quarantined | Kind::Contents | Kind::Marks => return None,
+            Kind::Checkpoint | Kind::Quarantined | Kind::Contents | Kind::Marks | Kind::Left => return None,
         };
         let source = header.source.as_ref()?;
         let known = self.0.borrow().get(source).copied();
