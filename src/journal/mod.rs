@@ -129,6 +129,9 @@ mod scan;
 mod settings;
 mod shared;
 mod stock;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod trial;
 mod words;
 
 pub use custody::{Exposed, Gravity, exposed};

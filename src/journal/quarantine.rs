@@ -147,7 +147,7 @@ impl OpenFile {
 }
 
 /// Calls `with` for each whole event in a file.
-fn each(file: &dyn DiskFile, epoch: Epoch, id: u64, mut with: impl FnMut(LaneId, Quarantined, u64)) {
+pub(super) fn each(file: &dyn DiskFile, epoch: Epoch, id: u64, mut with: impl FnMut(LaneId, Quarantined, u64)) {
     let mut header = [0; HEADER_LENGTH];
     let whole = file.read_at(&mut header, 0).is_ok_and(|count| count == header.len());
     // A damaged header says nothing that the name does not say; one of another journal does.
@@ -168,7 +168,7 @@ fn each(file: &dyn DiskFile, epoch: Epoch, id: u64, mut with: impl FnMut(LaneId,
     }
 }
 
-fn encode(lane: &LaneId, item: &Quarantined) -> Vec<u8> {
+pub(super) fn encode(lane: &LaneId, item: &Quarantined) -> Vec<u8> {
     let mut out = Vec::with_capacity(40 + item.reason.len() + item.answer.len() + item.event.len());
     out.push(destination_code(lane.destination));
     out.extend_from_slice(&item.position.volume.to_le_bytes());
@@ -181,7 +181,7 @@ fn encode(lane: &LaneId, item: &Quarantined) -> Vec<u8> {
     out
 }
 
-fn decode(header: &FrameHeader, body: &[u8]) -> Option<(LaneId, Quarantined)> {
+pub(super) fn decode(header: &FrameHeader, body: &[u8]) -> Option<(LaneId, Quarantined)> {
     let mut fields = Fields(body);
     let lane = LaneId { source: header.source.clone()?, destination: fields.destination()? };
     let position = Position { volume: fields.u64()?, offset: fields.u64()? };

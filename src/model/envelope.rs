@@ -130,7 +130,9 @@ impl Envelope {
     /// length before them), the body to the end.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(256 + self.path.len() + 16 * self.events as usize + self.body.len());
+        // By what there is: `events` of a damaged record may be any number.
+        let places = self.outline.as_ref().map_or(0, |outline| outline.events.len());
+        let mut out = Vec::with_capacity(256 + self.path.len() + 16 * places + self.body.len());
         out.push(VERSION);
         out.extend_from_slice(&self.id.0.to_le_bytes());
         push_text(&mut out, self.source.as_str());
@@ -421,6 +423,13 @@ mod tests {
         let mut bytes = envelope().encode().to_vec();
         bytes[0] = 2;
         assert_eq!(Envelope::decode(&bytes.into()), Err(DecodeError::Version(2)));
+    }
+
+    /// Found by fuzzing: writing it again asked for 64 GiB at once, which ends the process.
+    #[test]
+    fn a_damaged_count_of_events_costs_no_memory() {
+        let damaged = Envelope { events: u32::MAX, outline: None, ..envelope() };
+        assert_eq!(Envelope::decode(&damaged.encode()), Ok(damaged));
     }
 
     #[test]
