@@ -266,8 +266,11 @@ async fn a_neighbour_of_the_same_user_reads_nothing() {
     assert!(!ended.core_dumped(), "{ended:?}");
 }
 
+/// Path, headers and body.
+type Request = (String, Vec<(&'static str, String)>, Bytes);
+
 /// Requests that must be kept, with canaries in every place.
-fn good_requests() -> Vec<(String, Vec<(&'static str, String)>, Bytes)> {
+fn good_requests() -> Vec<Request> {
     let json = |text: String| Bytes::from(text);
     let keyed = event(0).replacen('{', &format!("{{\"writeKey\":\"{SEGMENT_KEY}\","), 1);
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());

@@ -92,7 +92,7 @@ fn directory(metadata: &Metadata, place: Place, dir: &Path, own: u32) -> Option<
         let fault = Fault::Exposed(Exposure::Foreign(owner));
         return told(fault.to_string(), fix(fault, dir), Gravity::Refused);
     }
-    if mode & 0o077 == 0 {
+    if mode.trailing_zeros() >= OTHERS_BITS {
         return None;
     }
     let how = format!("is open to others (mode {:04o})", mode & 0o7777);
@@ -148,6 +148,8 @@ impl std::fmt::Display for Fault {
     }
 }
 
+/// The rights of the group and of everybody else are the lowest bits of a mode.
+const OTHERS_BITS: u32 = 6;
 /// New entries get the directory's group: `fsGroup` leaves it on the volumes of a pod.
 const SETGID: u32 = 0o2000;
 

@@ -15,8 +15,11 @@ use super::{
 };
 use crate::model::{Destination, PerDestination, Revision, SourceId, WallTime};
 
+/// A target's body.
+pub type Target = fn(&[u8]);
+
 /// Every target of the journal: its name and its body.
-pub const ALL: &[(&str, fn(&[u8]))] = &[("record", record), ("volume", volume), ("cursor", cursor), ("quarantine", quarantine_file)];
+pub const ALL: &[(&str, Target)] = &[("record", record), ("volume", volume), ("cursor", cursor), ("quarantine", quarantine_file)];
 
 const EPOCH: Epoch = Epoch(7);
 

@@ -73,9 +73,8 @@ fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 fn run(name: &str, target: fn(&[u8]), data: &[u8], origin: &str) {
-    if catch_unwind(AssertUnwindSafe(|| target(data))).is_err() {
-        panic!("{name} fails on a change of {origin}, {} bytes: b\"{}\"", data.len(), data.escape_ascii());
-    }
+    let ended = catch_unwind(AssertUnwindSafe(|| target(data)));
+    assert!(ended.is_ok(), "{name} fails on a change of {origin}, {} bytes: b\"{}\"", data.len(), data.escape_ascii());
 }
 
 fn change(data: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {

@@ -115,7 +115,7 @@ fn inflate(data: &[u8]) {
     }
 }
 
-/// JSON is what serde_json takes for JSON; events and their heads are those that serde_json finds; an outline leads back to them.
+/// JSON is what `serde_json` takes for JSON; events and their heads are those that it finds; an outline leads back to them.
 fn reading(data: &[u8]) {
     let (form, body) = choose(data, 36);
     let endpoint = endpoint(form);
