@@ -57,7 +57,8 @@ async fn a_head_that_does_not_end_is_cut_long_before_an_idle_connection() {
 async fn a_body_that_does_not_come_is_answered_and_cut() {
     let stage = short_stage().await;
     let (answer, after) = until_closed(&stage, b"POST /v1/track HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{").await;
-    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    // A slow link is no fault of the request: after a 400 the SDK would delete what it holds.
+    assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("retry-after"), "{answer}");
     assert!(after >= Duration::from_millis(500), "{after:?}");
     assert_eq!(stage.post("/v1/track", &track("healthy")).await.status, 200);
 }
@@ -93,26 +94,27 @@ async fn a_bomb_is_left_to_segment_and_nothing_of_it_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_beyond_the_limit_are_closed_and_the_others_are_served() {
+async fn connections_beyond_the_limit_take_the_place_of_those_that_never_asked() {
     let stage = Stage::with(|config| config.ingress.limits.connections_max = 10).await;
     assert_eq!(stage.post("/v1/track", &track("first")).await.status, 200);
     let address = stage.sidecar().plain_address().unwrap();
     let mut held = Vec::new();
     for _ in 0..9 {
         held.push(TcpStream::connect(address).await.unwrap());
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
     let mut beyond = TcpStream::connect(address).await.unwrap();
-    let read = timeout(Duration::from_secs(5), beyond.read(&mut [0; 1])).await.unwrap();
-    assert!(matches!(read, Ok(0) | Err(_)), "the eleventh is closed: {read:?}");
-    assert_eq!(stage.post("/v1/track", &track("second")).await.status, 200, "on its kept connection");
-    drop(held);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let mut again = TcpStream::connect(address).await.unwrap();
-    again.write_all(b"GET /-/healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    beyond.write_all(b"GET /-/healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     let mut answer = [0; 12];
-    again.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200");
+    timeout(Duration::from_secs(5), beyond.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200", "the eleventh is served");
+    let read = timeout(Duration::from_secs(5), held[0].read(&mut [0; 1])).await.unwrap();
+    assert!(matches!(read, Ok(0) | Err(_)), "the oldest that never asked is closed: {read:?}");
+    let still = timeout(Duration::from_millis(200), held[1].read(&mut [0; 1])).await;
+    assert!(still.is_err(), "and only that one: {still:?}");
+    assert_eq!(stage.post("/v1/track", &track("second")).await.status, 200, "on its kept connection");
+    assert_eq!(stage.sidecar().counters().shed_connections.value(), 1);
+    assert_eq!(stage.sidecar().counters().refused_connections.value(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

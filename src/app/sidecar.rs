@@ -172,6 +172,7 @@ impl Sidecar {
             counters: Arc::clone(&counters),
             durations: exposition.histogram("segue_request_duration_seconds", "From a request's arrival to its answer", &[]),
             memory: Arc::new(Semaphore::new(memory_permits(&config))),
+            heavy: Desk::heavy(),
         });
         figures::register(&exposition, &counters, &journal, &delivery, &sources, certificates.as_ref());
         let keeper = certificates.as_ref().map(Certificates::keep_fresh);
@@ -298,6 +299,7 @@ fn relays(config: &Config) -> Result<Relays, StartError> {
         eu: upstream("[segment] eu_url", &config.segment.eu)?,
         cdn: upstream("[segment] cdn_url", &config.segment.cdn)?,
         cdn_settings: upstream("[segment] cdn_settings_url", &config.segment.cdn_settings)?,
+        memory: Relays::memory(),
     })
 }
 

@@ -25,16 +25,19 @@ pub(super) enum BodyError {
     /// It is larger than `body_bytes_max`.
     #[error("the body is too large")]
     TooLarge,
-    /// The client stalled or went away.
-    #[error("the body ended early or came too slowly")]
+    /// The client went away within it, or its framing is broken.
+    #[error("the body ended early")]
     CutOff,
+    /// It came slower than `body_rate_min`, or took longer than `body_timeout`.
+    #[error("the body came too slowly")]
+    TooSlow,
     /// All bodies in memory together have reached `pending_bytes_max`.
     #[error("too many bodies at one time")]
     Crowded,
 }
 
-/// How long a body may come slower than `body_rate_min`.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a body may come, and an answer be taken, slower than `body_rate_min`.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// Reads a body to its end. A body that is one frame, as nearly all are, is not copied.
 pub(super) async fn read_body<B>(mut body: B, limits: &Limits, memory: &Arc<Semaphore>) -> Result<ReadBody, BodyError>
@@ -53,7 +56,8 @@ where
     loop {
         let received = first.len() + rest.len();
         let frame = match timeout_at(deadline(started, received, limits), body.frame()).await {
-            Err(_) | Ok(Some(Err(_))) => return Err(BodyError::CutOff),
+            Err(_) => return Err(BodyError::TooSlow),
+            Ok(Some(Err(_))) => return Err(BodyError::CutOff),
             Ok(None) => break,
             Ok(Some(Ok(frame))) => frame,
         };
@@ -105,9 +109,26 @@ fn deadline(started: Instant, received: usize, limits: &Limits) -> Instant {
     started + (GRACE + Duration::from_secs(earned_s)).min(limits.body_timeout)
 }
 
-fn take(memory: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, BodyError> {
+/// Takes a share of the memory that bodies may take together.
+pub(super) fn take(memory: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, BodyError> {
     let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
     Arc::clone(memory).try_acquire_many_owned(permits).map_err(|_| BodyError::Crowded)
+}
+
+/// Bytes that keep something alive, a share of memory above all, until the last slice of them is gone.
+pub(super) fn held(bytes: impl AsRef<[u8]> + Send + 'static, kept: impl Send + 'static) -> Bytes {
+    Bytes::from_owner(Held { bytes, _kept: kept })
+}
+
+struct Held<B, K> {
+    bytes: B,
+    _kept: K,
+}
+
+impl<B: AsRef<[u8]>, K> AsRef<[u8]> for Held<B, K> {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
 }
 
 #[cfg(test)]
@@ -165,7 +186,7 @@ mod tests {
         let memory = Arc::new(Semaphore::new(10_000));
         let started = Instant::now();
         let slow = Trickle { every: tokio::time::interval(Duration::from_secs(1)) };
-        assert_eq!(read_body(slow, &limits(), &memory).await.unwrap_err(), BodyError::CutOff);
+        assert_eq!(read_body(slow, &limits(), &memory).await.unwrap_err(), BodyError::TooSlow);
         assert!(started.elapsed() < Duration::from_secs(15));
         // Twenty bytes a second is above the least rate: it goes on until the size limit stops it.
         let steady = Trickle { every: tokio::time::interval(Duration::from_millis(50)) };

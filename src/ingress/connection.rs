@@ -3,14 +3,12 @@
 use std::{
     convert::Infallible,
     future::Future,
-    io,
     net::IpAddr,
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU32, Ordering},
     },
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -21,12 +19,19 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     sync::{Notify, watch},
-    time::{Instant, Sleep, sleep},
+    time::{Instant, sleep, timeout},
 };
 
-use super::{Desk, Limits, listener::Course};
+use super::{
+    Desk, Limits,
+    bodies::{Arriving, Departing},
+    head_guard::{HeadGuard, Phase},
+    listener::Course,
+    metered::{Chatter, Metered},
+    standing::{Afterwards, Overstay, Standing},
+};
 
 /// Which HTTP a connection speaks; settled by ALPN, never guessed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,93 +40,156 @@ pub(super) enum Speech {
     Http2,
 }
 
+/// One connection, and all that is needed to serve it.
+pub(super) struct Guest {
+    pub peer: IpAddr,
+    pub desk: Arc<Desk>,
+    pub standing: Arc<Standing>,
+    pub shutdown: watch::Receiver<Course>,
+}
+
 /// Serves a connection until the client is gone, a limit cuts it, or `shutdown` asks it to finish.
-pub(super) async fn serve<S>(stream: S, speech: Speech, peer: IpAddr, desk: Arc<Desk>, shutdown: watch::Receiver<Course>)
+pub(super) async fn serve<S>(stream: S, speech: Speech, guest: Guest)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let outcome = match speech {
         // Boxed, so that no connection takes the room of the one that it is not.
-        Speech::Http1 => Box::pin(serve_http1(stream, peer, desk, shutdown)).await,
-        Speech::Http2 => Box::pin(serve_http2(stream, peer, desk, shutdown)).await,
+        Speech::Http1 => Box::pin(serve_http1(stream, guest)).await,
+        Speech::Http2 => Box::pin(serve_http2(stream, guest)).await,
     };
     if let Err(error) = outcome {
         tracing::trace!(event = "connection_ended", %error);
     }
 }
 
-async fn serve_http1<S>(stream: S, peer: IpAddr, desk: Arc<Desk>, mut shutdown: watch::Receiver<Course>) -> Result<(), hyper::Error>
+async fn serve_http1<S>(stream: S, guest: Guest) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let Guest { peer, desk, standing, shutdown } = guest;
     let limits = desk.settings.limits.clone();
     let phase = Arc::new(AtomicU8::new(Phase::Fresh as u8));
-    let guarded = HeadGuard { inner: stream, phase: Arc::clone(&phase), limit: limits.header_timeout, alarm: None };
-    let lifetime = Lifetime::begin();
+    let metered = Metered { inner: stream, standing: Arc::clone(&standing), chatter: Chatter::None };
+    let guarded = HeadGuard::new(metered, Arc::clone(&phase), limits.header_timeout);
+    let (lifetime, asker) = (Lifetime::begin(), Arc::clone(&standing));
     let (now_in, leaving) = (Arc::clone(&phase), shutdown.clone());
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: http::Request<_>| {
         phase.store(Phase::Answering as u8, Ordering::Relaxed);
-        let (desk, phase, span, leaving) = (Arc::clone(&desk), Arc::clone(&phase), lifetime.count(), leaving.clone());
+        let (desk, phase, span, turn) = (Arc::clone(&desk), Arc::clone(&phase), lifetime.count(), asker.begin());
+        let leaving = leaving.clone();
         // Boxed: hyper keeps room for an answer in the making with every connection, and most connections are idle.
         Box::pin(async move {
-            let mut reply = desk.answer(request, peer).await;
+            let mut reply = desk.answer(request.map(|body| Arriving::new(body, Arc::clone(&turn))), peer).await;
             phase.store(Phase::Idle as u8, Ordering::Relaxed);
-            if span == Span::Over || *leaving.borrow() != Course::Open {
+            let is_last = span == Span::Over || turn.afterwards() == Afterwards::Closes || *leaving.borrow() != Course::Open;
+            if is_last {
                 // The client is told, and hyper closes behind the answer: nobody sends into a closing connection.
                 reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(reply)
+            Ok::<_, Infallible>(reply.map(|body| Departing::new(body, turn)))
         })
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.idle_timeout)
+        // A client that closes its side behind a request may still wait for the answer, and its event is kept in any case.
+        .half_close(true)
         .max_headers(limits.headers_max)
         .max_buf_size(buffer_size(&limits));
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(guarded), service));
-    tokio::select! {
-        outcome = connection.as_mut() => return outcome,
-        () = lingered(&mut shutdown) => {}
-    }
-    if now_in.load(Ordering::Relaxed) == Phase::Fresh as u8 {
-        return Ok(());
-    }
-    connection.as_mut().graceful_shutdown();
-    connection.await
+    let connection = http.serve_connection(TokioIo::new(guarded), service);
+    let ending = Ending { standing, limits, shutdown, linger: LINGER, phase: now_in, retired: Arc::default() };
+    attend(connection, http1::Connection::graceful_shutdown, ending).await
 }
 
-async fn serve_http2<S>(stream: S, peer: IpAddr, desk: Arc<Desk>, mut shutdown: watch::Receiver<Course>) -> Result<(), hyper::Error>
+async fn serve_http2<S>(stream: S, guest: Guest) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let Guest { peer, desk, standing, shutdown } = guest;
     let limits = desk.settings.limits.clone();
-    let (lifetime, retired) = (Lifetime::begin(), Arc::new(Notify::new()));
+    let metered = Metered { inner: stream, standing: Arc::clone(&standing), chatter: Chatter::Counted };
+    let (lifetime, retired, asker) = (Lifetime::begin(), Arc::new(Notify::new()), Arc::clone(&standing));
     let retire = Arc::clone(&retired);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: http::Request<_>| {
         if lifetime.count() == Span::Over {
             retire.notify_one();
         }
-        let desk = Arc::clone(&desk);
-        Box::pin(async move { Ok::<_, Infallible>(desk.answer(request, peer).await) })
+        let (desk, turn) = (Arc::clone(&desk), asker.begin());
+        Box::pin(async move {
+            let reply = desk.answer(request.map(|body| Arriving::new(body, Arc::clone(&turn))), peer).await;
+            Ok::<_, Infallible>(reply.map(|body| Departing::new(body, turn)))
+        })
     });
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
-        .max_concurrent_streams(100)
+        .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_header_list_size(u32::try_from(limits.header_bytes_max.0).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(100)
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(LOCAL_RESETS_MAX)
         .keep_alive_interval(limits.idle_timeout)
         .keep_alive_timeout(Duration::from_secs(20));
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    let connection = http.serve_connection(TokioIo::new(metered), service);
+    // GOAWAY tells the client at once, and takes what is on its way.
+    let phase = Arc::new(AtomicU8::new(Phase::Answering as u8));
+    let ending = Ending { standing, limits, shutdown, linger: Duration::ZERO, phase, retired };
+    attend(connection, http2::Connection::graceful_shutdown, ending).await
+}
+
+/// What may end a connection from our side.
+struct Ending {
+    standing: Arc<Standing>,
+    limits: Limits,
+    shutdown: watch::Receiver<Course>,
+    /// How long it goes on once it is asked to finish.
+    linger: Duration,
+    /// Where it stands; a fresh one has nothing to finish.
+    phase: Arc<AtomicU8>,
+    retired: Arc<Notify>,
+}
+
+/// Drives a connection to its end. Asked to finish, or idle for too long, it is told to (h2: GOAWAY) and may end what it is at;
+/// one that has to go for any other reason goes at once.
+async fn attend<C>(connection: C, finish: impl FnOnce(Pin<&mut C>), mut ending: Ending) -> Result<(), hyper::Error>
+where
+    C: Future<Output = Result<(), hyper::Error>>,
+{
+    let mut connection = std::pin::pin!(connection);
     tokio::select! {
         outcome = connection.as_mut() => return outcome,
-        () = reached(&mut shutdown, Course::Leaving) => connection.as_mut().graceful_shutdown(),
-        () = retired.notified() => connection.as_mut().graceful_shutdown(),
+        () = lingered(&mut ending.shutdown, ending.linger) => {}
+        () = ending.retired.notified() => {}
+        overstay = ending.standing.overstay(&ending.limits) => match overstay {
+            Overstay::Stalled | Overstay::Cut => return Ok(()),
+            Overstay::Idle => {
+                finish(connection.as_mut());
+                return timeout(FAREWELL, connection).await.unwrap_or(Ok(()));
+            }
+        },
     }
-    connection.await
+    if ending.phase.load(Ordering::Relaxed) == Phase::Fresh as u8 {
+        return Ok(());
+    }
+    finish(connection.as_mut());
+    tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        _ = ending.standing.overstay(&ending.limits) => Ok(()),
+    }
 }
+
+/// How long an idle connection may take to hear that it is closed.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Requests at one time on an h2 connection (reliability.md 3b).
+const STREAMS_MAX: u32 = 100;
+/// Bytes of answers that hyper buffers for one stream.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+/// Streams that the client resets before we have looked at them; then the connection ends (rapid reset).
+const PENDING_RESETS_MAX: usize = 20;
+/// Streams that we reset for a client's error; then the connection ends (made you reset).
+const LOCAL_RESETS_MAX: usize = 100;
 
 /// How long a connection has lasted, so that a balancer in front gets to spread its clients anew.
 struct Lifetime {
@@ -163,9 +231,9 @@ pub(super) async fn reached(shutdown: &mut watch::Receiver<Course>, course: Cour
 
 /// Waits for a stop, and a little longer: a client's next request may be on its way, and would meet a connection that is
 /// gone. Answered, it tells the client to go.
-async fn lingered(shutdown: &mut watch::Receiver<Course>) {
+async fn lingered(shutdown: &mut watch::Receiver<Course>, linger: Duration) {
     reached(shutdown, Course::Leaving).await;
-    sleep(LINGER).await;
+    sleep(linger).await;
 }
 
 const LINGER: Duration = Duration::from_millis(250);
@@ -175,72 +243,4 @@ const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 /// hyper's least buffer is 8 KiB.
 fn buffer_size(limits: &Limits) -> usize {
     usize::try_from(limits.header_bytes_max.0).unwrap_or(usize::MAX).max(8 << 10)
-}
-
-/// Where an HTTP/1.1 connection stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Phase {
-    /// Nothing has come yet.
-    Fresh,
-    /// Between requests.
-    Idle,
-    /// Some of a request's head has come.
-    Head,
-    /// A request is being answered; its body has a deadline of its own.
-    Answering,
-}
-
-/// Cuts a connection whose request head does not come to its end. hyper's own timeout runs from the last answer on, so it has
-/// to be as long as a connection may be idle: a client that sends one byte of a head each second would have all that time.
-struct HeadGuard<S> {
-    inner: S,
-    phase: Arc<AtomicU8>,
-    limit: Duration,
-    /// Set while a head is under way; most heads come in one piece and never set it.
-    alarm: Option<Pin<Box<Sleep>>>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for HeadGuard<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let before = buffer.filled().len();
-        if let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(context, buffer) {
-            if buffer.filled().len() > before && this.phase.load(Ordering::Relaxed) <= Phase::Idle as u8 {
-                this.phase.store(Phase::Head as u8, Ordering::Relaxed);
-                this.alarm = None;
-            }
-            return Poll::Ready(read);
-        }
-        if this.phase.load(Ordering::Relaxed) != Phase::Head as u8 {
-            this.alarm = None;
-            return Poll::Pending;
-        }
-        let limit = this.limit;
-        let alarm = this.alarm.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(alarm.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request's head did not come to its end")))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for HeadGuard<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
 }

@@ -78,6 +78,10 @@ pub struct Counters {
     pub broken: Count,
     /// Sources whose events went past what waits.
     pub suspensions: Suspensions,
+    /// Connections that made way for others.
+    pub shed_connections: Count,
+    /// Requests that could mean two things, and ended their connection.
+    pub refused_requests: Count,
 }
 
 impl Counters {
@@ -134,6 +138,8 @@ impl Counters {
         sheet.counter("segue_settings_fetched", "Settings relayed to SDKs", &[], self.settings_fetched.value());
         sheet.counter("segue_relay_failures", "Live relays that Segment did not answer in time", &[], self.relay_failures.value());
         sheet.counter("segue_requests_broken", "Requests that a fault of segue broke off, answered 429", &[], self.broken.value());
+        sheet.counter("segue_requests_refused", "Requests that could mean two things", &[], self.refused_requests.value());
+        sheet.counter("segue_connections_shed", "Connections that made way for others", &[], self.shed_connections.value());
         sheet.counter("segue_connections_refused", "Connections refused by a limit", &[], self.refused_connections.value());
     }
 }

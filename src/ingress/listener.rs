@@ -1,16 +1,15 @@
 //! The listeners: who gets a connection, TLS, and how they close.
 
 use std::{
-    collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
@@ -18,7 +17,9 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     Desk,
-    connection::{Speech, reached, serve},
+    connection::{Guest, Speech, reached, serve},
+    descriptors,
+    room::{Admission, Place, Room},
     suspension::watch,
 };
 
@@ -30,8 +31,7 @@ pub struct Ingress {
     shutdown: watch::Sender<Course>,
     accepting: Vec<JoinHandle<()>>,
     watching: JoinHandle<()>,
-    room: Arc<Semaphore>,
-    connections_max: usize,
+    room: Arc<Room>,
 }
 
 /// Where the way in stands.
@@ -56,22 +56,11 @@ pub struct ListenError {
     pub source: io::Error,
 }
 
-/// Open connections of each address that has any.
-#[derive(Debug, Default)]
-struct OpenPerIp(Mutex<HashMap<IpAddr, usize>>);
-
 /// What all accept loops share.
 struct Gate {
     desk: Arc<Desk>,
-    room: Arc<Semaphore>,
-    per_ip: Arc<OpenPerIp>,
+    room: Arc<Room>,
     shutdown: watch::Receiver<Course>,
-}
-
-/// A connection's place; dropping it makes room for another.
-struct Place {
-    _permit: OwnedSemaphorePermit,
-    counted: Option<(IpAddr, Arc<OpenPerIp>)>,
 }
 
 impl Ingress {
@@ -80,17 +69,12 @@ impl Ingress {
     /// # Errors
     /// When an address cannot be bound; nothing is accepted then.
     pub fn start(desk: &Arc<Desk>, tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self, ListenError> {
-        let connections_max = desk.settings.limits.connections_max;
+        let limits = &desk.settings.limits;
+        let room = Room::new(descriptors::connections_max(limits.connections_max), limits.connections_per_ip_max);
         let (shutdown, asked) = watch::channel(Course::Open);
-        let gate = Arc::new(Gate {
-            room: Arc::new(Semaphore::new(connections_max)),
-            per_ip: Arc::default(),
-            shutdown: asked,
-            desk: Arc::clone(desk),
-        });
+        let gate = Arc::new(Gate { room: Arc::clone(&room), shutdown: asked, desk: Arc::clone(desk) });
         let watching = tokio::spawn(watch(Arc::clone(desk)));
-        let room = Arc::clone(&gate.room);
-        let mut ingress = Self { plain: None, tls: None, shutdown, accepting: Vec::new(), watching, room, connections_max };
+        let mut ingress = Self { plain: None, tls: None, shutdown, accepting: Vec::new(), watching, room };
         if let Some(address) = desk.settings.listen {
             let (listener, bound) = bind(address)?;
             ingress.plain = Some(bound);
@@ -121,7 +105,7 @@ impl Ingress {
     pub async fn stop(self, within: Duration) -> usize {
         let deadline = Instant::now() + within;
         self.shutdown.send_replace(Course::Leaving);
-        self.emptied(deadline).await;
+        emptied(&self.room, deadline).await;
         self.shutdown.send_replace(Course::Closed);
         for mut task in self.accepting {
             // It ends with the connections that the system had accepted for it.
@@ -132,12 +116,7 @@ impl Ingress {
         self.watching.abort();
         // An aborted task is over once it is awaited; then it holds nothing of the journal any more.
         let _ = self.watching.await;
-        let open = || self.connections_max - self.room.available_permits();
-        emptied(open, deadline.max(Instant::now() + LAST_WAIT)).await
-    }
-
-    async fn emptied(&self, deadline: Instant) -> usize {
-        emptied(|| self.connections_max - self.room.available_permits(), deadline).await
+        emptied(&self.room, deadline.max(Instant::now() + LAST_WAIT)).await
     }
 }
 
@@ -147,9 +126,9 @@ const LAST_WAIT: Duration = Duration::from_millis(250);
 const BACKLOG: u32 = 4_096;
 
 /// Waits until nothing is open, or for `deadline`; gives what is open then.
-async fn emptied(open: impl Fn() -> usize, deadline: Instant) -> usize {
+async fn emptied(room: &Room, deadline: Instant) -> usize {
     loop {
-        let open = open();
+        let open = room.open();
         if open == 0 || Instant::now() >= deadline {
             return open;
         }
@@ -169,17 +148,27 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, gate: Arc<Gate>) {
     let mut shutdown = gate.shutdown.clone();
+    let mut failures = 0_u32;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = reached(&mut shutdown, Course::Closed) => break,
         };
         match accepted {
-            Ok((stream, peer)) => gate.take(stream, peer.ip(), tls.clone()),
+            Ok((stream, peer)) => {
+                failures = 0;
+                gate.take(stream, peer.ip(), tls.clone());
+            }
             Err(error) => {
-                // Out of files, mostly: spinning would make it worse, and what is open goes on.
-                tracing::warn!(event = "accept_failed", %error);
-                sleep(Duration::from_millis(100)).await;
+                // Out of files, mostly: spinning would make it worse. Who was served goes on; one who never was makes way.
+                if failures == 0 {
+                    tracing::warn!(event = "accept_failed", %error, "connections wait until there is room for them");
+                }
+                failures = failures.saturating_add(1);
+                if gate.room.shed_stranger() {
+                    gate.desk.counters.shed_connections.add(1);
+                }
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -195,12 +184,25 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, gate: Arc<Gate>
     }
 }
 
-async fn converse(stream: TcpStream, peer: IpAddr, tls: Option<TlsAcceptor>, desk: Arc<Desk>, shutdown: watch::Receiver<Course>) {
+/// How long no connection is accepted after an attempt that failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+async fn converse(stream: TcpStream, tls: Option<TlsAcceptor>, guest: Guest, place: Place) {
     // Answers are one small write each: waiting to gather more would cost every client 40 ms.
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return serve(stream, Speech::Http1, peer, desk, shutdown).await };
-    let Some((stream, speech)) = Box::pin(shake_hands(stream, tls, desk.settings.limits.handshake_timeout)).await else { return };
-    serve(stream, speech, peer, desk, shutdown).await;
+    if let Some(tls) = tls {
+        let within = guest.desk.settings.limits.handshake_timeout;
+        let shaken = tokio::select! {
+            shaken = Box::pin(shake_hands(stream, tls, within)) => shaken,
+            _ = guest.standing.overstay(&guest.desk.settings.limits) => None,
+        };
+        if let Some((stream, speech)) = shaken {
+            serve(stream, speech, guest).await;
+        }
+    } else {
+        serve(stream, Speech::Http1, guest).await;
+    }
+    drop(place);
 }
 
 /// None when the client broke off or took longer than `within`. The stream is boxed, as each future that it passes through
@@ -219,55 +221,25 @@ impl Gate {
     /// Serves a connection in a task of its own, when there is a place for it.
     fn take(&self, stream: TcpStream, peer: IpAddr, tls: Option<TlsAcceptor>) {
         let peer = peer.to_canonical();
-        let Some(place) = self.admit(peer) else {
-            self.desk.counters.refused_connections.add(1);
-            return;
-        };
-        let (desk, shutdown) = (Arc::clone(&self.desk), self.shutdown.clone());
-        tokio::spawn(async move {
-            converse(stream, peer, tls, desk, shutdown).await;
-            drop(place);
-        });
+        let Some(place) = self.admit(peer) else { return };
+        let (desk, standing, shutdown) = (Arc::clone(&self.desk), Arc::clone(&place.standing), self.shutdown.clone());
+        tokio::spawn(converse(stream, tls, Guest { peer, desk, standing, shutdown }, place));
     }
 
-    /// A place for a connection of `peer`; None when all are taken or the address has its share. Trusted proxies and loopback
-    /// carry many clients and have no share of their own.
+    /// A place for a connection of `peer`; None when there is none, not even one that another would have to give up. Trusted
+    /// proxies and loopback carry many clients and have no share of their own.
     fn admit(&self, peer: IpAddr) -> Option<Place> {
-        let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
-        let settings = &self.desk.settings;
-        if peer.is_loopback() || settings.trusted_proxies.iter().any(|net| net.contains(&peer)) {
-            return Some(Place { _permit: permit, counted: None });
-        }
-        let counted = self.per_ip.enter(peer, settings.limits.connections_per_ip_max).then(|| (peer, Arc::clone(&self.per_ip)))?;
-        Some(Place { _permit: permit, counted: Some(counted) })
-    }
-}
-
-impl OpenPerIp {
-    /// Counts one more connection of `peer`; false when it has `most` already.
-    fn enter(&self, peer: IpAddr, most: usize) -> bool {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = open.entry(peer).or_default();
-        let fits = *own < most;
-        *own += usize::from(fits);
-        fits
-    }
-
-    fn leave(&self, peer: IpAddr) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = open.get_mut(&peer) {
-            *own -= 1;
-            if *own == 0 {
-                open.remove(&peer);
+        let has_no_share = peer.is_loopback() || self.desk.settings.trusted_proxies.iter().any(|net| net.contains(&peer));
+        match self.room.enter((!has_no_share).then_some(peer)) {
+            Admission::Free(place) => Some(place),
+            Admission::Instead(place) => {
+                self.desk.counters.shed_connections.add(1);
+                Some(place)
             }
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some((peer, per_ip)) = &self.counted {
-            per_ip.leave(*peer);
+            Admission::Refused => {
+                self.desk.counters.refused_connections.add(1);
+                None
+            }
         }
     }
 }

@@ -5,18 +5,25 @@
 //! anew; every limit refuses or closes and none grows memory. Never waits for RudderStack, and never for Segment longer
 //! than `relay_timeout`.
 //!
-//! `listener` accepts, `connection` speaks HTTP, `request` decides what is asked and journals it, `pass` and `relay`
-//! ask Segment live.
+//! `listener` accepts and `room` gives places, `connection` speaks HTTP and `standing` knows when it has to go, `framing` refuses
+//! what could mean two things, `request` decides what is asked and journals it, `pass` and `relay` ask Segment live.
 
+mod bodies;
 mod body;
 mod client_ip;
 mod connection;
 mod counters;
+mod descriptors;
+mod framing;
+mod head_guard;
 mod listener;
+mod metered;
 mod pass;
 mod relay;
 mod request;
+mod room;
 mod settings;
+mod standing;
 mod suspension;
 
 pub use counters::{Count, Counters, SourceCounts};

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use http::{Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use super::{
     Desk,
-    body::read_body,
+    bodies::Arriving,
+    body::{held, read_body},
     relay::requested_host,
     request::{Call, Decided, RETRY_AFTER_S, Reply, said, unread},
 };
@@ -62,7 +62,7 @@ impl Desk {
     }
 
     /// `/v1/m` is Segment's alone; when no source has a share of Segment it is answered here.
-    pub(super) async fn pass_metrics(&self, parts: Parts, body: Incoming) -> Reply {
+    pub(super) async fn pass_metrics(&self, parts: Parts, body: Arriving) -> Reply {
         let wanted = self.sources.load().list().iter().any(|source| source.route.segment().hundredths() > 0);
         if !wanted && !self.sources.load().list().is_empty() {
             return said(&protocol::ACCEPTED);
@@ -70,7 +70,7 @@ impl Desk {
         self.pass_unknown(parts, body).await
     }
 
-    pub(super) async fn pass_unknown(&self, parts: Parts, body: Incoming) -> Reply {
+    pub(super) async fn pass_unknown(&self, parts: Parts, body: Arriving) -> Reply {
         let read = match read_body(body, &self.settings.limits, &self.memory).await {
             Ok(read) => read,
             Err(error) => return unread(error),
@@ -92,7 +92,9 @@ impl Desk {
         let upstream = self.relays.cdn_by_host(requested_host(&parts).as_deref());
         match self.relays.pass_bytes(upstream, &parts, Bytes::new(), self.settings.limits.relay_timeout).await {
             Ok((head, body)) => {
-                let body = protocol::rewrite_api_host(&body, public_host).map_or(body, Bytes::from);
+                let rewritten = protocol::rewrite_api_host(&body, public_host);
+                // The answer's share of memory stays taken until the client has what was made of it.
+                let body = rewritten.map_or_else(|| body.clone(), |rewritten| held(rewritten, body.clone()));
                 Response::from_parts(head, Full::new(body))
             }
             Err(_) => said(&protocol::busy(RETRY_AFTER_S)),

@@ -1,13 +1,13 @@
 //! Segment, asked live: for what only Segment can answer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Response, header, request::Parts, response};
+use http::{HeaderMap, HeaderName, Method, Response, header, request::Parts, response};
 use http_body_util::Full;
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
-use super::request::Reply;
+use super::{body::held, request::Reply};
 use crate::{
     routing::Region,
     upstream::{Call, CallError, Upstream},
@@ -24,6 +24,8 @@ pub struct Relays {
     pub cdn: Upstream,
     /// `cdn-settings.segment.com`
     pub cdn_settings: Upstream,
+    /// The memory that answers may take together, until their clients have taken them; see [`Relays::memory`].
+    pub memory: Arc<Semaphore>,
 }
 
 /// Why Segment's answer did not come.
@@ -31,12 +33,20 @@ pub struct Relays {
 pub(super) enum RelayError {
     #[error("no answer in time")]
     Late,
+    #[error("too many answers at one time")]
+    Crowded,
     #[error(transparent)]
     Call(#[from] CallError),
 }
 
 /// The largest answer that is passed on: above every script of the CDN.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Answers in memory at one time, over all clients: so many slow readers of so many scripts take no more than this.
+const ANSWERS_BYTES_MAX: usize = 32 << 20;
+/// What a script or settings are taken to need before they are there. The answer to anything but a GET is a few words: it waits
+/// for no room, so that a flood of scripts cannot keep an event from Segment.
+const FETCHED_BYTES: u32 = 256 << 10;
 
 /// What of a request is passed on. Anything else, hop-by-hop headers and cookies above all, ends here.
 const PASSED_ON: [HeaderName; 10] = [
@@ -65,6 +75,12 @@ const ENDS_HERE: [HeaderName; 8] = [
 ];
 
 impl Relays {
+    /// The memory for the answers to relayed requests.
+    #[must_use]
+    pub fn memory() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(ANSWERS_BYTES_MAX))
+    }
+
     /// The tracking API of a region.
     #[must_use]
     pub const fn of_region(&self, region: Region) -> &Upstream {
@@ -112,14 +128,26 @@ impl Relays {
             headers: passed_on(&parts.headers),
             body,
         };
-        let answer = timeout(within, to.relay(call, ANSWER_BYTES_MAX)).await.map_err(|_| RelayError::Late)??;
+        let expected = if parts.method == Method::GET { FETCHED_BYTES } else { 0 };
+        let asking = async {
+            // Those who find no room wait for it; who waits for too long hears that we are busy.
+            let share = Arc::clone(&self.memory).acquire_many_owned(expected).await.map_err(|_| RelayError::Crowded)?;
+            Ok::<_, RelayError>((to.relay(call, ANSWER_BYTES_MAX).await?, share))
+        };
+        let (answer, mut share) = timeout(within, asking).await.map_err(|_| RelayError::Late)??;
+        let size = u32::try_from(answer.body.len()).unwrap_or(u32::MAX);
+        if size > expected {
+            share.merge(Arc::clone(&self.memory).try_acquire_many_owned(size - expected).map_err(|_| RelayError::Crowded)?);
+        } else {
+            drop(share.split((expected - size) as usize));
+        }
         let mut head = Response::new(()).into_parts().0;
         head.status = answer.status;
         head.headers = answer.headers;
         for name in ENDS_HERE {
             head.headers.remove(name);
         }
-        Ok((head, answer.body))
+        Ok((head, held(answer.body, share)))
     }
 }
 

@@ -5,9 +5,8 @@ use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderMap, Request, Response, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header, request::Parts};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout},
@@ -15,8 +14,10 @@ use tokio::{
 
 use super::{
     Counters, OnFull, Relays, Settings,
-    body::{BodyError, read_body},
+    bodies::Arriving,
+    body::{BodyError, held, read_body, take},
     client_ip::client_ip,
+    framing,
 };
 use crate::{
     clock::Clock,
@@ -25,7 +26,7 @@ use crate::{
         BasicAuth, Destination, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, Naming, Outline, PerDestination, Plan, Reading,
         Selection,
     },
-    protocol::{self, Answer, BadRequest, Discard, InflateLimits, Target},
+    protocol::{self, Answer, BadRequest, Discard, InflateError, InflateLimits, Target},
     routing::{Inquiry, Person, Source, Sources, decide},
     telemetry::Histogram,
 };
@@ -52,7 +53,12 @@ pub struct Desk {
     pub durations: Histogram,
     /// The memory that bodies may take together, in bytes.
     pub memory: Arc<Semaphore>,
+    /// How many large bodies are read at one time; see [`Desk::heavy`].
+    pub heavy: Semaphore,
 }
+
+/// A body that takes no turn to be read, inflated.
+const LIGHT_BYTES_MAX: usize = 512 << 10;
 
 /// Seconds that a client is asked to wait when the trouble is ours: long enough to matter, short enough for SDKs that give up
 /// after three minutes.
@@ -127,8 +133,15 @@ impl Decided {
 }
 
 impl Desk {
+    /// The turns of large bodies: half of the processors, so that the others are free for everybody else.
+    #[must_use]
+    pub fn heavy() -> Semaphore {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Semaphore::new((processors / 2).max(1))
+    }
+
     /// Answers one request; it never fails. Should it panic, by a fault of ours, then this client alone is asked to come again.
-    pub(super) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Reply {
+    pub(super) async fn answer(&self, request: Request<Arriving>, peer: IpAddr) -> Reply {
         let started = Instant::now();
         let origin = request.headers().get(header::ORIGIN).cloned();
         let mut reply = AssertUnwindSafe(self.deal_with(request, peer)).catch_unwind().await.unwrap_or_else(|_| {
@@ -141,8 +154,20 @@ impl Desk {
         reply
     }
 
-    async fn deal_with(&self, request: Request<Incoming>, peer: IpAddr) -> Reply {
-        let (parts, body) = request.into_parts();
+    /// Lets nothing further that could mean two things, nor any header that ends with this connection.
+    async fn deal_with(&self, request: Request<Arriving>, peer: IpAddr) -> Reply {
+        let (mut parts, body) = request.into_parts();
+        if let Err(error) = framing::check(&parts) {
+            tracing::debug!(event = "request_refused", %error);
+            self.counters.refused_requests.add(1);
+            return refused(parts.version);
+        }
+        framing::strip_nominated(&mut parts.headers);
+        self.direct(parts, body, peer).await
+    }
+
+    /// Brings a request to where it is answered.
+    async fn direct(&self, parts: Parts, body: Arriving, peer: IpAddr) -> Reply {
         match protocol::classify(&parts.method, parts.uri.path()) {
             Target::Events(endpoint) => self.take(parts, body, endpoint, peer).await,
             Target::Preflight => preflight(&parts.headers),
@@ -155,7 +180,7 @@ impl Desk {
     }
 
     /// The way of an event. Each step either goes on or answers.
-    async fn take(&self, parts: Parts, body: Incoming, endpoint: Endpoint, peer: IpAddr) -> Reply {
+    async fn take(&self, parts: Parts, body: Arriving, endpoint: Endpoint, peer: IpAddr) -> Reply {
         let client_ip = client_ip(peer, &parts.headers, &self.settings.trusted_proxies);
         let read = match read_body(body, &self.settings.limits, &self.memory).await {
             Ok(read) => read,
@@ -169,9 +194,10 @@ impl Desk {
         };
         let call = Call { encoding, ..call };
         let id = EnvelopeId(uuid::Uuid::new_v4().as_u128());
-        let decided = match self.decide(&call, id) {
+        let decided = match self.read_and_decide(&call, id).await {
             Decision::Decided(decided) => decided,
             Decision::Unreadable => return self.pass_unreadable(call).await,
+            Decision::Crowded => return said(&protocol::busy(RETRY_AFTER_S)),
             Decision::UnknownKey => {
                 self.counters.unknown_keys.add(1);
                 return self.relay_call(&call, None).await;
@@ -180,10 +206,50 @@ impl Desk {
         self.keep(call, id, decided).await
     }
 
+    /// Inflates a call's body and decides. Large bodies take turns: reading one takes so long that those who read them all at
+    /// once would keep everybody else waiting.
+    async fn read_and_decide(&self, call: &Call, id: EnvelopeId) -> Decision {
+        let limits = &self.settings.limits;
+        let inflate = |bytes_max| {
+            let ratio_max = usize::try_from(limits.inflate_ratio_max).unwrap_or(usize::MAX);
+            protocol::inflate(&call.body, InflateLimits { bytes_max, ratio_max })
+        };
+        let bytes_max = usize::try_from(limits.inflated_bytes_max.0).unwrap_or(usize::MAX);
+        let light = match call.encoding {
+            Encoding::Identity => (call.body.len() <= LIGHT_BYTES_MAX).then(|| call.body.clone()),
+            Encoding::Gzip => match inflate(bytes_max.min(LIGHT_BYTES_MAX)) {
+                Ok(inflated) => match self.keep_inflated(inflated) {
+                    Some(inflated) => Some(inflated),
+                    None => return Decision::Crowded,
+                },
+                Err(InflateError::TooLarge(_)) => None,
+                Err(InflateError::Broken(_)) => return Decision::Unreadable,
+            },
+        };
+        if let Some(light) = light {
+            return self.decide(call, &light, id);
+        }
+        let Ok(Ok(_turn)) = timeout(limits.relay_timeout, self.heavy.acquire()).await else { return Decision::Crowded };
+        let inflated = match call.encoding {
+            Encoding::Identity => Some(call.body.clone()),
+            Encoding::Gzip => match inflate(bytes_max) {
+                Ok(inflated) => self.keep_inflated(inflated),
+                Err(_) => return Decision::Unreadable,
+            },
+        };
+        inflated.map_or(Decision::Crowded, |inflated| self.decide(call, &inflated, id))
+    }
+
+    /// What a body has grown to takes its share of the memory of all bodies, as the body itself does: it is kept until the
+    /// journal has the event, and many small bodies may wait for that together. None when there is no room.
+    fn keep_inflated(&self, inflated: Vec<u8>) -> Option<Bytes> {
+        let share = take(&self.memory, inflated.len()).ok()?;
+        Some(held(inflated, share))
+    }
+
     /// Finds the events, the source and the plan. Whatever is borrowed from the body ends here.
-    fn decide(&self, call: &Call, id: EnvelopeId) -> Decision {
-        let Some(inflated) = self.inflated(call) else { return Decision::Unreadable };
-        let Ok(reading) = Reading::of(call.endpoint, &inflated) else { return Decision::Unreadable };
+    fn decide(&self, call: &Call, inflated: &Bytes, id: EnvelopeId) -> Decision {
+        let Ok(reading) = Reading::of(call.endpoint, inflated) else { return Decision::Unreadable };
         if reading.items.is_empty() || reading.items.len() > protocol::EVENTS_MAX {
             return Decision::Unreadable;
         }
@@ -202,7 +268,7 @@ impl Desk {
             .collect();
         let plan = decide(&source, sources.revision(), &inquiries);
         let naming = if heads.iter().all(|head| head.message_id.is_some()) { Naming::All } else { Naming::Some };
-        let outline = Outline::of(&inflated, &reading, inquiries.iter().map(|inquiry| inquiry.person.0), naming);
+        let outline = Outline::of(inflated, &reading, inquiries.iter().map(|inquiry| inquiry.person.0), naming);
         let kinds = heads.iter().map(|head| head.kind).collect();
         let discards = match protocol::predict_request(call.endpoint, reading.items.len(), inflated.len()) {
             Some(discard) => vec![discard; reading.items.len()],
@@ -222,17 +288,6 @@ impl Desk {
             outline,
             inflated: inflated.clone(),
         }))
-    }
-
-    /// The body as plain JSON; None when it does not inflate within its limits.
-    fn inflated(&self, call: &Call) -> Option<Bytes> {
-        if call.encoding == Encoding::Identity {
-            return Some(call.body.clone());
-        }
-        let limits = &self.settings.limits;
-        let bytes_max = usize::try_from(limits.inflated_bytes_max.0).unwrap_or(usize::MAX);
-        let ratio_max = usize::try_from(limits.inflate_ratio_max).unwrap_or(usize::MAX);
-        protocol::inflate(&call.body, InflateLimits { bytes_max, ratio_max }).ok().map(Bytes::from)
     }
 
     /// A configured key wins over one that is not, wherever it stands; of two configured ones the body's does.
@@ -311,10 +366,10 @@ impl Desk {
             let appended = timeout(APPEND_WAIT_MAX, self.journal.append(record)).await;
             match appended.unwrap_or_else(|_| Err(AppendError::Broken { reason: format!("no sync in {APPEND_WAIT_MAX:?}") })) {
                 Ok(_) => return Ok(()),
-                Err(AppendError::Stale { .. }) => match self.decide(call, id) {
+                Err(AppendError::Stale { .. }) => match self.decide(call, &decided.inflated.clone(), id) {
                     Decision::Decided(again) => *decided = *again,
                     // Its source has just gone: what was accepted under the old revision stays decided under it.
-                    Decision::UnknownKey | Decision::Unreadable => return Err(AppendError::Closed),
+                    Decision::UnknownKey | Decision::Unreadable | Decision::Crowded => return Err(AppendError::Closed),
                 },
                 Err(AppendError::OverQuota { destination }) => {
                     decided.leave_out(destination, self.settings.on_full).ok_or(AppendError::OverQuota { destination })?;
@@ -353,6 +408,8 @@ enum Decision {
     Decided(Box<Decided>),
     Unreadable,
     UnknownKey,
+    /// All bodies in memory together have reached `pending_bytes_max`.
+    Crowded,
 }
 
 impl Call {
@@ -390,7 +447,8 @@ pub(super) fn unread(error: BodyError) -> Reply {
     said(&match error {
         BodyError::TooLarge => protocol::bad_request(BadRequest::TooLarge),
         BodyError::CutOff => protocol::bad_request(BadRequest::CutOff),
-        BodyError::Crowded => protocol::busy(RETRY_AFTER_S),
+        // A slow link is not the request's fault: a 400 would make the SDK delete what it holds (protocol.md 1.7).
+        BodyError::TooSlow | BodyError::Crowded => protocol::busy(RETRY_AFTER_S),
     })
 }
 
@@ -398,10 +456,19 @@ pub(super) fn unread(error: BodyError) -> Reply {
 pub(super) fn said(answer: &Answer) -> Reply {
     let mut reply = Response::new(Full::new(Bytes::from_static(answer.body)));
     *reply.status_mut() = answer.status;
-    reply.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(answer.content_type));
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     if let Some(seconds) = answer.retry_after_s {
         reply.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         reply.headers_mut().insert("x-ratelimit-reset", seconds.into());
+    }
+    reply
+}
+
+/// What is said to a request that could mean two things: no byte that follows it is looked at.
+fn refused(version: Version) -> Reply {
+    let mut reply = said(&protocol::bad_request(BadRequest::Ambiguous));
+    if version < Version::HTTP_2 {
+        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     reply
 }

@@ -35,9 +35,10 @@ pub enum OnFull {
 /// Limits on clients (reliability.md 3b). A limit that is hit closes or refuses; it never grows memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections, over all clients.
+    /// Open connections, over all clients. One more takes the place of the one that is worth least: first those that never
+    /// had an answer, the oldest before the others, then idle ones. The limit on open files may lower it.
     pub connections_max: usize,
-    /// Open connections of one address; trusted proxies and loopback are exempt.
+    /// Open connections of one address; one more takes the place of another of its own. Trusted proxies and loopback are exempt.
     pub connections_per_ip_max: usize,
     /// Until the TLS handshake is done.
     pub handshake_timeout: Duration,
@@ -45,7 +46,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Until the request's body is read.
     pub body_timeout: Duration,
-    /// After a grace of ten seconds a body slower than this, in bytes a second, is cut.
+    /// After a grace of ten seconds a body that comes slower than this, in bytes a second, is cut, and so is a connection that
+    /// takes its answers slower.
     pub body_rate_min: ByteSize,
     /// A connection without a request is closed after this.
     pub idle_timeout: Duration,

@@ -50,7 +50,15 @@ pub enum ReadError {
     /// It came by a batch path without a `batch` array.
     #[error("the body has no `batch` array")]
     NoBatch,
+    /// It has more events, or its events more members, than any vendor takes.
+    #[error("the body has more events or members than are read")]
+    TooMany,
 }
+
+/// Events of a batch that are read: above what is journalled, and far above the 2,500 that Segment takes.
+const ITEMS_MAX: usize = 16 << 10;
+/// Members of all events of a body that are read. A body of nothing but `"":0,` would take thirteen times its size in memory.
+const MEMBERS_MAX: usize = 128 << 10;
 
 /// The members of one event that routing, ordering and joining look at, read in one pass.
 #[derive(Debug, Clone, Default)]
@@ -86,12 +94,17 @@ impl<'a> Reading<'a> {
     fn of_single(body: &'a [u8]) -> Result<Self, ReadError> {
         let mut members = Vec::with_capacity(16);
         let whole = json::parse_visiting(body, |level, key, value| {
-            if let (1, Some(key)) = (level, key) {
+            if let (1, Some(key)) = (level, key)
+                && members.len() <= MEMBERS_MAX
+            {
                 members.push((key, value));
             }
         })?;
         if whole.kind() != Kind::Object {
             return Err(ReadError::NoObject);
+        }
+        if members.len() > MEMBERS_MAX {
+            return Err(ReadError::TooMany);
         }
         let mut frame = Frame::default();
         for (key, value) in &members {
@@ -106,8 +119,8 @@ impl<'a> Reading<'a> {
         let (mut items, mut members, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         let (mut frame, mut batch) = (Frame::default(), None);
         let whole = json::parse_visiting(body, |level, key, value| match (level, key) {
-            (3, Some(key)) => members.push((key, value)),
-            (2, None) => {
+            (3, Some(key)) if members.len() <= MEMBERS_MAX => members.push((key, value)),
+            (2, None) if items.len() <= ITEMS_MAX => {
                 items.push(value);
                 ends.push(members.len());
             }
@@ -124,7 +137,10 @@ impl<'a> Reading<'a> {
         if whole.kind() != Kind::Object {
             return Err(ReadError::NoObject);
         }
-        let (items, members, ends) = batch.ok_or(ReadError::NoBatch)?;
+        let (items, members, ends): (Vec<_>, Vec<_>, Vec<_>) = batch.ok_or(ReadError::NoBatch)?;
+        if items.len() > ITEMS_MAX || members.len() > MEMBERS_MAX {
+            return Err(ReadError::TooMany);
+        }
         Ok(Self { whole, items, frame, members, ends })
     }
 }
@@ -225,5 +241,18 @@ mod tests {
         assert!(matches!(Reading::of(Endpoint::Batch, b"[]"), Err(ReadError::NoObject)));
         assert!(matches!(Reading::of(Endpoint::Batch, b"{}"), Err(ReadError::NoBatch)));
         assert!(matches!(Reading::of(Endpoint::ClientBatch, br#"{"batch":{}}"#), Err(ReadError::NoBatch)));
+    }
+
+    #[test]
+    fn no_more_is_read_than_any_vendor_takes() {
+        let batch = |items: usize| format!(r#"{{"other":[{}0],"batch":[{}{{}}]}}"#, "0,".repeat(ITEMS_MAX), "{},".repeat(items - 1));
+        assert_eq!(Reading::of(Endpoint::Batch, batch(ITEMS_MAX).as_bytes()).unwrap().items.len(), ITEMS_MAX);
+        assert!(matches!(Reading::of(Endpoint::Batch, batch(ITEMS_MAX + 1).as_bytes()), Err(ReadError::TooMany)));
+        let single = |members: usize| format!(r#"{{{}"":0}}"#, r#""":0,"#.repeat(members - 1));
+        let endpoint = Endpoint::Single(EventKind::Track);
+        assert!(Reading::of(endpoint, single(MEMBERS_MAX).as_bytes()).is_ok());
+        assert!(matches!(Reading::of(endpoint, single(MEMBERS_MAX + 1).as_bytes()), Err(ReadError::TooMany)));
+        let in_batch = format!(r#"{{"batch":[{}]}}"#, single(MEMBERS_MAX + 1));
+        assert!(matches!(Reading::of(Endpoint::Batch, in_batch.as_bytes()), Err(ReadError::TooMany)));
     }
 }

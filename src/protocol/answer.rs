@@ -32,6 +32,7 @@ pub const fn bad_request(what: BadRequest) -> Answer {
     let body: &'static [u8] = match what {
         BadRequest::TooLarge => br#"{"success":false,"message":"Exceed payload limit","code":"invalid_request"}"#,
         BadRequest::CutOff => br#"{"success":false,"message":"the body ended early","code":"invalid_request"}"#,
+        BadRequest::Ambiguous => br#"{"success":false,"message":"malformed request","code":"invalid_request"}"#,
     };
     Answer { status: StatusCode::BAD_REQUEST, content_type: "application/json", body, retry_after_s: None }
 }
@@ -41,8 +42,10 @@ pub const fn bad_request(what: BadRequest) -> Answer {
 pub enum BadRequest {
     /// Above every limit of both vendors.
     TooLarge,
-    /// The client went away or stalled within its body; it will hardly read this.
+    /// The client went away within its body, or framed it wrong; it will hardly read this.
     CutOff,
+    /// Two readers could take it for two different requests; no SDK sends such a one.
+    Ambiguous,
 }
 
 /// Our own trouble: come again. Both headers, because SDKs read one or the other (protocol.md 1.7).
@@ -90,7 +93,9 @@ mod tests {
 
     #[test]
     fn answers_are_json_objects_or_the_picture() {
-        for answer in [ACCEPTED, busy(7), bad_request(BadRequest::TooLarge), bad_request(BadRequest::CutOff)] {
+        for answer in
+            [ACCEPTED, busy(7), bad_request(BadRequest::TooLarge), bad_request(BadRequest::CutOff), bad_request(BadRequest::Ambiguous)]
+        {
             let body: serde_json::Value = serde_json::from_slice(answer.body).unwrap();
             let success = answer.status == StatusCode::OK;
             assert_eq!(body["success"], success);

@@ -206,6 +206,7 @@ impl Stage {
             method: arrived.method.to_string(),
             path: format!("{}{query}", arrived.path),
             headers: of_interest(&arrived.headers),
+            header_names: arrived.headers.iter().map(|(name, _)| name.as_str().to_owned()).collect(),
             body_bytes: arrived.body.len(),
             events: 0,
             status: status.map(|status| status.as_u16()),

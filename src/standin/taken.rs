@@ -34,6 +34,8 @@ pub struct TakenRequest {
     /// The headers of interest, by lower-case name: authorization, user-agent, content-type, content-encoding,
     /// x-retry-count, anonymousid, x-forwarded-for, origin, host. Of repeats the first; bytes that are no UTF-8 are replaced.
     pub headers: BTreeMap<&'static str, String>,
+    /// The names of all its headers, in lower case, one entry a header.
+    pub header_names: Vec<String>,
     /// Bytes of the body as it came, compressed or not.
     pub body_bytes: usize,
     /// Events that were taken from it, dropped ones included.
