@@ -92,7 +92,8 @@ fn directory(metadata: &Metadata, place: Place, dir: &Path, own: u32) -> Option<
         let fault = Fault::Exposed(Exposure::Foreign(owner));
         return told(fault.to_string(), fix(fault, dir), Gravity::Refused);
     }
-    if mode & 0o077 == 0 {
+    let others = mode & 0o077;
+    if others == 0 {
         return None;
     }
     let how = format!("is open to others (mode {:04o})", mode & 0o7777);
