@@ -22,6 +22,7 @@ fn settings(dir: &Path) -> Settings {
         volume_size: ByteSize(64 << 10),
         keep_delivered: Duration::ZERO,
         memory_max: ByteSize(1 << 20),
+        ..Settings::default()
     }
 }
 

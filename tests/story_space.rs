@@ -91,7 +91,7 @@ impl Sent {
 
     /// Waits until those that keep up do.
     async fn keep_up(&self, stage: &Stage, ahead_max: u64) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         let ahead = ahead_max * EVENTS as u64;
         loop {
             let (segment, rudder) = (stage.segment.counts().distinct, stage.rudder.counts().distinct);
@@ -126,7 +126,7 @@ fn pending(stage: &Stage, index: usize, destination: Destination) -> (u64, u64) 
 }
 
 async fn drained(stage: &Stage, index: usize, destination: Destination) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while pending(stage, index, destination).1 > 0 {
         assert!(Instant::now() < deadline, "(planned, pending): {:?}", pending(stage, index, destination));
         tokio::time::sleep(Duration::from_millis(10)).await;
