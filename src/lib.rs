@@ -10,13 +10,14 @@
 //! | floor | modules | may do |
 //! |---|---|---|
 //! | 0 words | [`model`] | plain data; no I/O, no tokio, no clock |
-//! | 1 rules | [`protocol`] (Segment's API) [`dialect`] (RudderStack's) [`routing`] [`policy`] | decide; pure: time and randomness are arguments |
-//! | 2 resources | [`clock`] [`journal`] [`tls`] [`telemetry`] [`upstream`] | own one outside thing each |
+//! | 1 rules | [`protocol`] (Segment's API) [`dialect`] (RudderStack's) [`routing`] [`policy`] [`wire`] (what the admin API says) | decide; pure: time and randomness are arguments |
+//! | 2 resources | [`clock`] [`journal`] [`tls`] [`telemetry`] [`upstream`] [`client`] (of the admin API) | own one outside thing each |
 //! | 3 flows | [`ingress`] [`delivery`] | move events from one resource to another; they meet at the journal |
 //! | 4 settings | [`config`] | compose every module's own `Settings`; load, check |
-//! | 5 whole | [`app`] [`standin`] | the running sidecar; the two vendors, played for demos and tests |
-//! | 6 shows | [`demo`] | sidecar, stand-ins and traffic in one process |
-//! | 7 faces | [`cli`] | talk to people |
+//! | 5 control | [`admin`] | show and change the running system |
+//! | 6 whole | [`app`] [`standin`] | the running sidecar; the two vendors, played for demos and tests |
+//! | 7 shows | [`demo`] | sidecar, stand-ins and traffic in one process |
+//! | 8 faces | [`cli`] | talk to people |
 //!
 //! # Words
 //!
@@ -25,10 +26,13 @@
 //! events of an envelope go to which destination, and the *revision* of the routes it was decided under. *journal*,
 //! *volume*, *record*, *position*: the durable log, one file of it, one entry, its place. *lane*: the queue of one
 //! (source, destination). *verdict*: what an upstream's answer means. *park*: a lane stopped by a fault of
-//! configuration. *quarantine*: events that a destination refuses for good, kept with the reason.
+//! configuration. *hold*: a lane stopped by an operator; a *deferred* lane waits because its destination asked for it (`Retry-After`).
+//! *quarantine*: events that a destination refuses for good, kept with the reason; *re-driven*, they are sent again, *released*, given up.
 
+pub mod admin;
 pub mod app;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod delivery;
@@ -44,3 +48,4 @@ pub mod standin;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
+pub mod wire;

@@ -46,6 +46,7 @@ fn the_annotated_file_says_the_defaults() {
     assert_eq!(read.delivery, default.delivery);
     assert_eq!(read.telemetry, default.telemetry);
     assert_eq!(read.drain_timeout, default.drain_timeout);
+    assert_eq!(read.admin, default.admin);
     let rudderstack = upstream::Settings { url: "https://acme.dataplane.rudderstack.com".to_owned(), ..upstream::Settings::default() };
     assert_eq!(read.rudderstack, Some(rudderstack));
     let tls = config::tls_section(Some(Path::new("sidecar.toml")), &environment()).unwrap();

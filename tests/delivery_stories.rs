@@ -421,11 +421,11 @@ async fn a_wait_that_was_asked_for_is_kept_across_a_restart() {
     let body = format!(r#"{{"event":"Late","anonymousId":"p0","messageId":"late","timestamp":"{happened}","sentAt":"{happened}"}}"#);
     theatre.send_body(Endpoint::Single(EventKind::Track), "/v1/track", body.into(), Encoding::Identity, 1).await;
     theatre.send_singles(4, 1).await;
-    let held = until("the lane is held", || match theatre.lane(Destination::Segment).state {
-        LaneState::Held { until } => Some(until),
+    let deferred = until("the lane is deferred", || match theatre.lane(Destination::Segment).state {
+        LaneState::Deferred { until } => Some(until),
         _ => None,
     });
-    held.await;
+    deferred.await;
     assert_eq!(theatre.settled(Destination::RudderStack).await.delivered, 5, "the other leg does not wait");
     theatre.restart().await;
     assert_eq!(theatre.settled(Destination::Segment).await.delivered, 5);
@@ -590,7 +590,7 @@ async fn one_sources_trouble_is_not_anothers() {
     assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
     let lanes = theatre.delivery.as_ref().unwrap().lanes();
     let states: Vec<_> = lanes.iter().map(|lane| format!("{} {}", lane.id, lane.state.label())).collect();
-    assert_eq!(states, ["bad to segment held", "bad to rudderstack parked", "web to segment idle", "web to rudderstack idle"]);
+    assert_eq!(states, ["bad to segment deferred", "bad to rudderstack parked", "web to segment idle", "web to rudderstack idle"]);
     theatre.close().await;
 }
 

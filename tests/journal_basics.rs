@@ -111,7 +111,7 @@ async fn each_lane_gets_its_records_in_order_and_again_after_a_restart_until_the
         other.complete(entry.position, Tally { delivered: 2, quarantined: 1, ..Tally::default() });
     }
     assert!(is_idle(&mut other).await);
-    lane.hold_until(Some(WallTime::from_millis(77)));
+    lane.defer_until(Some(WallTime::from_millis(77)));
     journal.close().await;
     assert_eq!(journal.append(record("web", 1, 0, "late")).await, Err(AppendError::Closed));
     drop((journal, lane, other));
@@ -119,7 +119,7 @@ async fn each_lane_gets_its_records_in_order_and_again_after_a_restart_until_the
     let Opened { journal, report } = reopen(&settings).await;
     assert_eq!((report.cursor, report.pending), (CursorOrigin::File, 6 + 50));
     let mut lane = journal.lane(&segment);
-    assert_eq!(lane.held_until(), Some(WallTime::from_millis(77)));
+    assert_eq!(lane.deferred_until(), Some(WallTime::from_millis(77)));
     for n in 4..10 {
         assert_eq!(next(&mut lane).await.payload, format!("payload {n}"));
     }
@@ -302,7 +302,9 @@ async fn quarantined_events_are_kept_once_and_survive() {
     let item = |index| Quarantined {
         position: entry.position,
         index,
+        events: 1,
         event: Bytes::from_static(b"{\"event\":\"Bad\"}"),
+        envelope: Bytes::from_static(b"envelope"),
         reason: "refused".to_owned(),
         status: 400,
         answer: "x".repeat(5000),

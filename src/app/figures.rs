@@ -45,13 +45,16 @@ fn ledger(sheet: &mut Sheet, journal: &Journal) {
         let labels = [("source", lane.source.as_str()), ("destination", lane.destination.label())];
         sheet.counter("segue_events_planned", "Events journalled for a destination", &labels, ledger.planned);
         sheet.counter("segue_events_delivered", "Events answered with 2xx", &labels, ledger.delivered);
-        sheet.counter("segue_events_quarantined", "Events refused for good and kept", &labels, ledger.quarantined);
+        let ever = journal.quarantined_ever(&lane);
+        sheet.counter("segue_events_quarantined", "Events refused for good and kept, those sent again since included", &labels, ever);
         sheet.counter("segue_events_deduplicated", "Events that had been sent before", &labels, ledger.deduplicated);
         sheet.counter("segue_events_suppressed", "Events left out by a rule", &labels, ledger.suppressed);
         sheet.counter("segue_events_expired", "Events that were too old", &labels, ledger.expired);
         sheet.counter("segue_events_purged", "Events removed by an operator", &labels, ledger.purged);
         #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps doubles")]
-        sheet.gauge("segue_queue_events", "Events that wait in the journal", &labels, ledger.pending as f64);
+        sheet.gauge("segue_queue_events", "Events that wait in the journal, or to be sent again", &labels, ledger.pending as f64);
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps doubles")]
+        sheet.gauge("segue_quarantine_events", "Events in quarantine", &labels, ledger.quarantined as f64);
     }
 }
 

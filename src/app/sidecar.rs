@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::figures;
 use crate::{
+    admin::{AdminServer, Hub},
     clock::Clock,
     config::Config,
     delivery::{Delivery, Upstreams},
@@ -31,6 +32,7 @@ pub struct Handle {
     delivery: Delivery,
     journal: Journal,
     metrics: Option<MetricsServer>,
+    admin: Option<AdminServer>,
     report: RecoveryReport,
     counters: Arc<Counters>,
     drain_timeout: Duration,
@@ -145,12 +147,13 @@ impl Sidecar {
         });
         figures::register(&exposition, &counters, &journal, &delivery, &sources, certificates.as_ref());
         let keeper = certificates.as_ref().map(Certificates::keep_fresh);
+        let admin = start_admin(&config, Hub { journal: journal.clone(), lanes: delivery.control(), sources: Arc::clone(&sources) });
         let ingress = Ingress::start(&desk, certificates.as_ref().map(Certificates::server_config))?;
         let metrics = match config.telemetry.metrics {
             Some(address) => Some(serve_metrics(address, exposition, &journal).await?),
             None => None,
         };
-        Ok(Handle { ingress, delivery, journal, metrics, report, counters, drain_timeout: config.drain_timeout, _keeper: keeper })
+        Ok(Handle { ingress, delivery, journal, metrics, admin, report, counters, drain_timeout: config.drain_timeout, _keeper: keeper })
     }
 }
 
@@ -200,11 +203,26 @@ impl Handle {
     /// Stops in order: no new connections, requests in flight answered, deliveries in flight finished as far as
     /// `drain_timeout` goes, cursors saved. What is not delivered waits on disk.
     pub async fn stop(self) -> StopReport {
+        if let Some(admin) = self.admin {
+            admin.stop().await;
+        }
         let connections_cut = self.ingress.stop(self.drain_timeout.min(Duration::from_secs(2))).await;
         self.delivery.stop(self.drain_timeout.min(Duration::from_secs(2))).await;
         self.journal.close().await;
         let events_left = self.journal.ledger().iter().map(|(_, ledger)| ledger.pending).sum();
         StopReport { connections_cut, events_left }
+    }
+}
+
+/// Without its socket a sidecar still takes and delivers events: it says so and goes on.
+fn start_admin(config: &Config, hub: Hub) -> Option<AdminServer> {
+    let path = config.admin_socket()?;
+    match AdminServer::start(&path, hub) {
+        Ok(server) => Some(server),
+        Err(error) => {
+            tracing::error!(event = "admin_off", %error, "the admin API is off: `segue hold` and `segue quarantine` cannot reach this sidecar");
+            None
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{config::Code, model::Span};
     name = "segue",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the answer is no, 78 the configuration is wrong."
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the answer is no, 69 no sidecar answers, 77 not allowed, 78 the configuration is wrong, 124 timed out."
 )]
 pub struct Cli {
     /// How it talks, and where it looks.
@@ -35,6 +35,9 @@ pub struct Manner {
     /// The configuration file; else ./sidecar.toml, else /etc/segue/sidecar.toml.
     #[arg(short, long, global = true, value_name = "FILE", env = "SEGUE_CONFIG", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     config: Option<PathBuf>,
+    /// The socket of the running sidecar; else [admin] socket of the configuration.
+    #[arg(long, global = true, value_name = "PATH", env = "SEGUE_ATTACH", hide_env = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    attach: Option<PathBuf>,
     /// Print the result as JSON.
     #[arg(long, global = true, env = "SEGUE_JSON", hide_env = true)]
     pub json: bool,
@@ -54,6 +57,12 @@ impl Manner {
     #[must_use]
     pub fn config(&self) -> Option<&Path> {
         self.config.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// The socket that the user named; an empty name is none.
+    #[must_use]
+    pub fn attach(&self) -> Option<&Path> {
+        self.attach.as_deref().filter(|path| !path.as_os_str().is_empty())
     }
 }
 
@@ -91,6 +100,20 @@ pub enum Command {
     },
     /// Ask a running sidecar how it is: exit 0 or 1, for probes in images without curl.
     Health(HealthFlags),
+    /// Hold lanes of the running sidecar: nothing is sent, everything is kept.
+    Hold {
+        /// What to do.
+        #[command(subcommand)]
+        command: HoldCommand,
+    },
+    /// Have a parked lane try again at once, after its key, URL or source was put right.
+    Unpark(LaneName),
+    /// Events that a destination refuses for good: see them, send them again, give them up.
+    Quarantine {
+        /// What to do.
+        #[command(subcommand)]
+        command: QuarantineCommand,
+    },
     /// Print the version and how this program was built.
     Version,
     /// Print completions for a shell.
@@ -173,6 +196,155 @@ pub enum ConfigCommand {
     Init,
     /// Show every value in force and where it came from; keys as their last four characters.
     Show,
+}
+
+/// What can be done about holds.
+#[derive(Debug, Subcommand)]
+pub enum HoldCommand {
+    /// Hold a lane, across restarts, until it is released.
+    Set(HoldSetFlags),
+    /// Let a held lane go on.
+    Release(HoldReleaseFlags),
+    /// Show every lane: its state, since when and why, and what became of its events.
+    Ls,
+}
+
+/// One lane.
+#[derive(Debug, Clone, Args)]
+pub struct LaneName {
+    /// The source, by name or id.
+    pub source: String,
+    /// The destination.
+    pub destination: DestinationName,
+}
+
+/// Flags of `hold set`.
+#[derive(Debug, Clone, Args)]
+pub struct HoldSetFlags {
+    /// The lane.
+    #[command(flatten)]
+    pub lane: LaneName,
+    /// Do not ask.
+    #[arg(short, long, env = "SEGUE_HOLD_SET_YES", hide_env = true)]
+    pub yes: bool,
+}
+
+/// Flags of `hold release`.
+#[derive(Debug, Clone, Args)]
+pub struct HoldReleaseFlags {
+    /// The lane.
+    #[command(flatten)]
+    pub lane: LaneName,
+    /// Do not ask.
+    #[arg(short, long, env = "SEGUE_HOLD_RELEASE_YES", hide_env = true)]
+    pub yes: bool,
+}
+
+/// A destination, as commands name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DestinationName {
+    /// Segment.
+    Segment,
+    /// `RudderStack`.
+    Rudderstack,
+}
+
+impl DestinationName {
+    /// As metrics and the admin API name it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Segment => "segment",
+            Self::Rudderstack => "rudderstack",
+        }
+    }
+}
+
+/// What can be done about the quarantine.
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// List what is in it, oldest first.
+    Ls(QuarantineLsFlags),
+    /// Show one event with the answer that refused it; what tells of a person is masked.
+    Show(QuarantineShowFlags),
+    /// Send events again.
+    Redrive(QuarantineRedriveFlags),
+    /// Give events up: they are gone, and count as purged.
+    Release(QuarantineReleaseFlags),
+}
+
+/// Flags of `quarantine ls`.
+#[derive(Debug, Clone, Args)]
+pub struct QuarantineLsFlags {
+    /// Those of this source.
+    #[arg(long, env = "SEGUE_QUARANTINE_LS_SOURCE", hide_env = true)]
+    pub source: Option<String>,
+    /// Those that this destination refused.
+    #[arg(long, env = "SEGUE_QUARANTINE_LS_DESTINATION", hide_env = true)]
+    pub destination: Option<DestinationName>,
+    /// Those whose reason contains this text.
+    #[arg(long, env = "SEGUE_QUARANTINE_LS_REASON", hide_env = true)]
+    pub reason: Option<String>,
+}
+
+/// Flags of `quarantine show`.
+#[derive(Debug, Clone, Args)]
+pub struct QuarantineShowFlags {
+    /// The entry's number.
+    pub id: u64,
+    /// Show what tells of a person, too. The sidecar's log says that somebody looked.
+    #[arg(long, env = "SEGUE_QUARANTINE_SHOW_REVEAL", hide_env = true)]
+    pub reveal: bool,
+}
+
+/// Flags of `quarantine redrive`.
+#[derive(Debug, Clone, Args)]
+pub struct QuarantineRedriveFlags {
+    /// The entry's number.
+    pub id: Option<u64>,
+    /// Those of this source.
+    #[arg(long, env = "SEGUE_QUARANTINE_REDRIVE_SOURCE", hide_env = true)]
+    pub source: Option<String>,
+    /// Those that this destination refused.
+    #[arg(long, env = "SEGUE_QUARANTINE_REDRIVE_DESTINATION", hide_env = true)]
+    pub destination: Option<DestinationName>,
+    /// Those whose reason contains this text.
+    #[arg(long, env = "SEGUE_QUARANTINE_REDRIVE_REASON", hide_env = true)]
+    pub reason: Option<String>,
+    /// All.
+    #[arg(long, env = "SEGUE_QUARANTINE_REDRIVE_ALL", hide_env = true)]
+    pub all: bool,
+    /// Only say how many are meant.
+    #[arg(long, env = "SEGUE_QUARANTINE_REDRIVE_DRY_RUN", hide_env = true)]
+    pub dry_run: bool,
+    /// Do not ask.
+    #[arg(short, long, env = "SEGUE_QUARANTINE_REDRIVE_YES", hide_env = true)]
+    pub yes: bool,
+}
+
+/// Flags of `quarantine release`.
+#[derive(Debug, Clone, Args)]
+pub struct QuarantineReleaseFlags {
+    /// The entry's number.
+    pub id: Option<u64>,
+    /// Those of this source.
+    #[arg(long, env = "SEGUE_QUARANTINE_RELEASE_SOURCE", hide_env = true)]
+    pub source: Option<String>,
+    /// Those that this destination refused.
+    #[arg(long, env = "SEGUE_QUARANTINE_RELEASE_DESTINATION", hide_env = true)]
+    pub destination: Option<DestinationName>,
+    /// Those whose reason contains this text.
+    #[arg(long, env = "SEGUE_QUARANTINE_RELEASE_REASON", hide_env = true)]
+    pub reason: Option<String>,
+    /// All.
+    #[arg(long, env = "SEGUE_QUARANTINE_RELEASE_ALL", hide_env = true)]
+    pub all: bool,
+    /// Only say how many are meant.
+    #[arg(long, env = "SEGUE_QUARANTINE_RELEASE_DRY_RUN", hide_env = true)]
+    pub dry_run: bool,
+    /// Do not ask.
+    #[arg(short, long, env = "SEGUE_QUARANTINE_RELEASE_YES", hide_env = true)]
+    pub yes: bool,
 }
 
 /// Flags of `health`.

@@ -15,6 +15,10 @@ pub enum Exit {
     No,
     /// Refused by a limit.
     Refused,
+    /// No sidecar can be reached.
+    Unreachable,
+    /// Not allowed.
+    Denied,
     /// The configuration is wrong.
     Config,
     /// Timed out.
@@ -35,6 +39,8 @@ impl Exit {
             Self::Usage => 2,
             Self::No => 3,
             Self::Refused => 4,
+            Self::Unreachable => 69,
+            Self::Denied => 77,
             Self::Config => 78,
             Self::TimedOut => 124,
             Self::Interrupted => 130,

@@ -4,6 +4,7 @@
 //! flag has a twin in the environment. It promises that a command tells everything it knows to be wrong at once, and that
 //! no secret is taken as a flag or printed. It never decides anything about events.
 
+mod attach;
 mod certs;
 mod check;
 mod command;
@@ -11,6 +12,9 @@ mod config;
 mod exit;
 mod harden;
 mod health;
+mod hold;
+mod inert;
+mod quarantine;
 mod run;
 mod talk;
 mod version;
@@ -77,6 +81,9 @@ fn dispatch(cli: Cli, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit>
         Command::Config { command: ConfigCommand::Init } => config::init(manner, talk),
         Command::Config { command: ConfigCommand::Show } => config::show(manner, matches, talk),
         Command::Health(flags) => health::health(manner, &flags, talk),
+        Command::Hold { command } => hold::hold(manner, command, talk),
+        Command::Unpark(lane) => hold::unpark(manner, &lane, talk),
+        Command::Quarantine { command } => quarantine::quarantine(manner, command, talk),
         Command::Version => version::version(talk),
         Command::Completions { shell } => {
             let mut script = Vec::new();

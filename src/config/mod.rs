@@ -24,7 +24,7 @@ mod sources;
 mod tree;
 mod value;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 pub use check::machine as check_machine;
 pub use code::{Code, UnknownCode};
@@ -56,11 +56,25 @@ pub struct Config {
     pub delivery: delivery::Settings,
     /// Logs and metrics.
     pub telemetry: telemetry::Settings,
+    /// Where the admin API listens.
+    pub admin: AdminSocket,
     /// The sources, in the order of the file. No two share an id, a name or a Segment key.
     pub sources: Vec<Source>,
     /// How long delivery goes on after a stop was asked for; what is left then waits in the journal for the next start.
     /// Zero: delivery stops at once.
     pub drain_timeout: Duration,
+}
+
+/// Where the admin API listens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AdminSocket {
+    /// At `admin.sock` in the data directory.
+    #[default]
+    InDataDirectory,
+    /// At this path.
+    At(PathBuf),
+    /// Nowhere.
+    Off,
 }
 
 /// How each of Segment's hosts is reached (protocol.md 1.1).
@@ -76,6 +90,18 @@ pub struct SegmentConfig {
     pub cdn_settings: upstream::Settings,
 }
 
+impl Config {
+    /// The path of the admin API's socket; None: there is none.
+    #[must_use]
+    pub fn admin_socket(&self) -> Option<PathBuf> {
+        match &self.admin {
+            AdminSocket::InDataDirectory => Some(self.journal.dir.join(journal::ADMIN_SOCKET)),
+            AdminSocket::At(path) => Some(path.clone()),
+            AdminSocket::Off => None,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -86,6 +112,7 @@ impl Default for Config {
             rudderstack: None,
             delivery: delivery::Settings::default(),
             telemetry: telemetry::Settings::default(),
+            admin: AdminSocket::default(),
             sources: Vec::new(),
             drain_timeout: Duration::from_secs(5),
         }

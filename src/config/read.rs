@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Code, Config, check,
+    AdminSocket, Code, Config, check,
     choice::TlsMode,
     destinations,
     section::Section,
@@ -45,6 +45,7 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
     let destinations = destinations::read(session, &mut root);
     let telemetry = telemetry(session, &mut root, metrics);
     let limits = limits(session, &mut root);
+    let admin = admin(session, &mut root);
     let sources = sources::read(session, &mut root, destinations.rudderstack.is_some());
     root.finish(session);
     let config = Config {
@@ -55,6 +56,7 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
         rudderstack: destinations.rudderstack,
         delivery: destinations.delivery,
         telemetry,
+        admin,
         sources,
         drain_timeout,
     };
@@ -142,6 +144,17 @@ fn telemetry(session: &mut Session<'_>, root: &mut Section, metrics: Listen) -> 
     }
     section.finish(session);
     telemetry::Settings { metrics: metrics.0, format, level }
+}
+
+fn admin(session: &mut Session<'_>, root: &mut Section) -> AdminSocket {
+    let mut section = root.table(session, "admin");
+    let File(path) = section.value(session, "socket", File(None));
+    section.finish(session);
+    match path {
+        None => AdminSocket::InDataDirectory,
+        Some(path) if path.as_os_str() == "off" => AdminSocket::Off,
+        Some(path) => AdminSocket::At(session.resolve(&path)),
+    }
 }
 
 fn limits(session: &mut Session<'_>, root: &mut Section) -> Limits {

@@ -127,11 +127,10 @@ impl Section {
 }
 
 /// Keys that the interface names and that later versions will read.
-const LATER: [(&str, &str); 8] = [
+const LATER: [(&str, &str); 7] = [
     ("source.rule", "rules come later: remove it, the source's route holds for all of its events"),
     ("source.sticky", "remove it: people are kept whole by anonymousId, else userId"),
     ("source.locked", "remove it: routes change with the file only"),
-    ("admin", "remove it: routes change with the file only"),
     ("routes", "remove it: routes change with the file only; set `verify` in [[source]]"),
     ("gates", "remove it: there are no ramps yet"),
     ("fleet", "remove it: each sidecar starts from its own file"),

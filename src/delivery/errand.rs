@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, sleep_until},
 };
 
@@ -46,6 +46,10 @@ pub(super) struct Way {
     pub(super) figures: Arc<Figures>,
     pub(super) board: Board,
     pub(super) control: watch::Receiver<Control>,
+    /// Since when an operator holds the lane; None: nobody does.
+    pub(super) hold: watch::Sender<Option<WallTime>>,
+    /// Rung when an operator wants the lane to try again at once.
+    pub(super) nudge: Notify,
 }
 
 /// What all lanes of the process share.
@@ -188,7 +192,7 @@ impl Drop for Paced<'_> {
     }
 }
 
-/// Runs the errand of one request. It ends early only when delivery stops before the request went.
+/// Runs the errand of one request. It ends early only when delivery stops, or the lane is held, before the request went.
 pub(super) async fn run(way: Arc<Way>, parcel: Parcel) -> Landed {
     let Parcel { ticket, events, failures, cargo } = parcel;
     let end = match deliver(&way, events, &cargo).await {
@@ -202,9 +206,10 @@ pub(super) async fn run(way: Arc<Way>, parcel: Parcel) -> Landed {
 async fn deliver(way: &Way, events: u32, cargo: &Cargo) -> Option<(Outcome, Answered)> {
     let region = way.source()?.region;
     let gate = way.gates.of(way.id.destination, region)?;
-    let mut control = way.control.clone();
+    let (mut control, mut hold) = (way.control.clone(), way.hold.subscribe());
     let pass = tokio::select! {
         biased;
+        _ = hold.wait_for(Option::is_some) => return None,
         pass = way.pass(gate, events) => pass,
         _ = control.wait_for(|control| *control == Control::Stop) => return None,
     };
@@ -325,7 +330,8 @@ fn authorize(headers: &mut HeaderMap, credentials: &str) {
     }
 }
 
-/// How long a hold still lasts, by the wall clock: at most what could have been asked for, should the clock have jumped.
-pub(super) fn hold_left(until: WallTime, now: WallTime) -> Duration {
+/// How long a lane is still to be left alone, by the wall clock: at most what could have been asked for, should the clock have
+/// jumped.
+pub(super) fn deferral_left(until: WallTime, now: WallTime) -> Duration {
     Duration::from_millis(u64::try_from(until.millis_since(now)).unwrap_or(0)).min(RetryAfter::MAX)
 }

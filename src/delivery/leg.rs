@@ -93,10 +93,10 @@ impl Refused {
         Self { reason, status: 0, answer: String::new(), at }
     }
 
-    /// What goes to quarantine for the event at `index` of the record at `position`.
-    pub(super) fn event(&self, position: Position, index: u32, event: Bytes) -> Quarantined {
+    /// What goes to quarantine for the event at `index` of the record at `position`; `envelope` is what a re-drive delivers.
+    pub(super) fn event(&self, position: Position, index: u32, event: Bytes, envelope: Bytes) -> Quarantined {
         let Self { reason, status, answer, at } = self.clone();
-        Quarantined { position, index, event, reason, status, answer, at }
+        Quarantined { position, index, events: 1, event, envelope, reason, status, answer, at }
     }
 }
 
@@ -142,7 +142,8 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, 
 
 /// Ends a whole record that cannot be read: it is kept in quarantine as it is.
 pub(super) fn give_up(entry: &Entry, refused: &Refused, ends: &mut Ends) {
-    ends.quarantined.push_back(refused.event(entry.position, 0, entry.payload.clone()));
+    let item = refused.event(entry.position, 0, entry.payload.clone(), entry.payload.clone());
+    ends.quarantined.push_back(Quarantined { events: entry.planned, ..item });
     let tally = crate::journal::Tally { quarantined: entry.planned, ..Default::default() };
     ends.complete.push((entry.position, tally));
 }

@@ -9,7 +9,9 @@
 //! Delivery never drops an event, never follows a redirect, never holds more in memory than its settings say, and never
 //! makes the way in wait.
 
+mod alone;
 mod chunks;
+mod control;
 mod errand;
 mod figures;
 mod gate;
@@ -27,6 +29,7 @@ mod segment;
 mod settings;
 mod status;
 
+pub use control::{HoldError, LaneControl};
 pub use office::{Delivery, Upstreams};
 pub use settings::{Batch, Pace, Settings};
 pub use status::{LaneState, LaneStatus, ParkReason};

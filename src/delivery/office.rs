@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    control::LaneControl,
     errand::{Control, Gates, Way},
     figures::Figures,
     gate::{Gate, Limit},
@@ -54,11 +55,11 @@ pub struct Delivery {
 }
 
 #[derive(Debug)]
-struct Office {
-    journal: Journal,
+pub(super) struct Office {
+    pub(super) journal: Journal,
     sources: Arc<ArcSwap<Sources>>,
     settings: Settings,
-    clock: Clock,
+    pub(super) clock: Clock,
     gates: Arc<Gates>,
     packers: Arc<Packers>,
     figures: Arc<Figures>,
@@ -110,6 +111,12 @@ impl Delivery {
     #[must_use]
     pub fn lanes(&self) -> Vec<LaneStatus> {
         self.office.statuses()
+    }
+
+    /// The way to change lanes while they run.
+    #[must_use]
+    pub fn control(&self) -> LaneControl {
+        LaneControl::new(Arc::clone(&self.office))
     }
 
     /// Puts delivery's figures on the exposition.
@@ -193,6 +200,8 @@ impl Office {
             figures: Arc::clone(&self.figures),
             board: Board::default(),
             control: self.control.subscribe(),
+            hold: watch::Sender::new(self.journal.held_since(id)),
+            nudge: tokio::sync::Notify::new(),
         });
         let bounds = Bounds {
             in_flight_max: pace.in_flight_max.max(1),
@@ -228,7 +237,11 @@ impl Office {
         });
     }
 
-    fn statuses(&self) -> Vec<LaneStatus> {
+    pub(super) fn way(&self, id: &LaneId) -> Option<Arc<Way>> {
+        self.lanes().get(id).map(|desk| Arc::clone(&desk.way))
+    }
+
+    pub(super) fn statuses(&self) -> Vec<LaneStatus> {
         let mut statuses: Vec<LaneStatus> = self.lanes().values().map(|desk| desk.way.status()).collect();
         statuses.sort_by(|a, b| a.id.cmp(&b.id));
         statuses
@@ -252,8 +265,12 @@ impl Office {
             let labels = [("source", status.id.source.as_str()), ("destination", status.id.destination.label())];
             let parked = f64::from(u8::from(matches!(status.state, LaneState::Parked { .. })));
             let held = f64::from(u8::from(matches!(status.state, LaneState::Held { .. })));
+            let deferred = f64::from(u8::from(matches!(status.state, LaneState::Deferred { .. })));
+            let full = f64::from(u8::from(status.state == LaneState::QuarantineFull));
             sheet.gauge("segue_lane_parked", "Whether a lane is stopped by a fault of configuration", &labels, parked);
-            sheet.gauge("segue_lane_held", "Whether a lane waits because its destination asked for it", &labels, held);
+            sheet.gauge("segue_lane_held", "Whether an operator holds a lane", &labels, held);
+            sheet.gauge("segue_lane_deferred", "Whether a lane waits because its destination asked for it", &labels, deferred);
+            sheet.gauge("segue_lane_quarantine_full", "Whether a lane waits because the quarantine takes no more", &labels, full);
             sheet.counter("segue_delivery_retries", "Requests that were to be sent again", &labels, status.retries);
         }
         sheet.counter("segue_lane_restarts", "Lanes started again after a fault of segue", &[], self.restarts.load(Ordering::Relaxed));

@@ -48,6 +48,13 @@ impl Standing {
         }
     }
 
+    /// Lets a lane that refusals have parked go on with the halves of its probe at once.
+    pub(super) fn hurry_on_division(&mut self, now: Instant) {
+        if let Self::Parked(Parked { reason: ParkReason::Refusals(_), probe_at, .. }) = self {
+            *probe_at = now;
+        }
+    }
+
     /// Lets a parked lane try at once.
     pub(super) fn hurry(&mut self, now: Instant) {
         if let Self::Parked(parked) = self {

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use crate::journal::{Position, Quarantined, Tally};
+use bytes::Bytes;
+
+use crate::journal::{Entry, Position, Quarantined, Tally};
 
 /// How one event ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,29 +27,44 @@ pub(super) struct Ends {
 pub(super) struct Records {
     slots: Vec<Option<Record>>,
     free: Vec<usize>,
+    payload_bytes: usize,
 }
 
 #[derive(Debug)]
 struct Record {
     position: Position,
+    /// Its bytes: what is refused of it goes to quarantine with its envelope.
+    payload: Bytes,
     left: u32,
     tally: Tally,
 }
 
 impl Records {
-    /// Takes up a record of `planned` events.
-    pub(super) fn open(&mut self, position: Position, planned: u32) -> usize {
+    /// Takes up a record.
+    pub(super) fn open(&mut self, entry: &Entry) -> usize {
+        let Entry { position, payload, planned } = entry.clone();
+        self.payload_bytes += payload.len();
         let at = self.free.pop().unwrap_or(self.slots.len());
         if at == self.slots.len() {
             self.slots.push(None);
         }
-        self.slots[at] = Some(Record { position, left: planned, tally: Tally::default() });
+        self.slots[at] = Some(Record { position, payload, left: planned, tally: Tally::default() });
         at
     }
 
     /// Where a record stands in the journal.
     pub(super) fn position(&self, at: usize) -> Position {
         self.slots[at].as_ref().map_or_else(Position::default, |record| record.position)
+    }
+
+    /// A record's bytes.
+    pub(super) fn payload(&self, at: usize) -> Bytes {
+        self.slots[at].as_ref().map_or_else(Bytes::new, |record| record.payload.clone())
+    }
+
+    /// Bytes of all of them.
+    pub(super) const fn payload_bytes(&self) -> usize {
+        self.payload_bytes
     }
 
     /// Notes the end of `events` of a record's events; the last one completes it.
@@ -60,6 +77,7 @@ impl Records {
         record.left = record.left.saturating_sub(events);
         if record.left == 0 {
             ends.complete.push((record.position, record.tally));
+            self.payload_bytes -= record.payload.len();
             self.slots[at] = None;
             self.free.push(at);
         }
@@ -78,11 +96,13 @@ mod tests {
     #[test]
     fn a_record_is_complete_with_its_last_event() {
         let (mut records, mut ends) = (Records::default(), Ends::default());
-        let first = records.open(Position { volume: 1, offset: 8 }, 3);
+        let first = records.open(&Entry { position: Position { volume: 1, offset: 8 }, payload: Bytes::from_static(b"12345"), planned: 3 });
         records.end(first, End::Delivered, 2, &mut ends);
         assert!(ends.complete.is_empty());
+        assert_eq!((records.payload(first), records.payload_bytes()), (Bytes::from_static(b"12345"), 5));
         records.end(first, End::Quarantined, 1, &mut ends);
         let tally = Tally { delivered: 2, quarantined: 1, ..Tally::default() };
         assert_eq!((ends.complete.as_slice(), records.len()), ([(Position { volume: 1, offset: 8 }, tally)].as_slice(), 0));
+        assert_eq!(records.payload_bytes(), 0);
     }
 }

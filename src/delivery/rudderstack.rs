@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
+    alone::alone,
     chunks::Chunks,
     figures::Figures,
     leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, give_up, guarded},
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     dialect::{self, Facts, Translation},
-    journal::Entry,
+    journal::{Entry, Position, Quarantined},
     model::{Destination, Envelope, Frame, Head, Reading, WallTime, json::Raw},
     routing::Person,
 };
@@ -86,7 +87,7 @@ impl RudderStackLeg {
     fn spread(&mut self, opened: &Opened, items: &[Raw<'_>], frame: Frame<'_>, entry: &Entry, now: WallTime, ends: &mut Ends) {
         let envelope = &opened.envelope;
         let selection = envelope.plan.events.of(Destination::RudderStack);
-        let record = self.records.open(entry.position, entry.planned);
+        let record = self.records.open(entry);
         let mut found = 0;
         for (index, item) in (0_u32..).zip(items) {
             let at = index as usize;
@@ -108,14 +109,16 @@ impl RudderStackLeg {
                 Err(reason) => {
                     let refused = Refused::unsent(reason, now);
                     let event = Bytes::copy_from_slice(item.text().as_bytes());
-                    ends.quarantined.push_back(refused.event(entry.position, index, event));
+                    let alone = alone(envelope, &opened.inflated, items, at, Destination::RudderStack);
+                    ends.quarantined.push_back(refused.event(entry.position, index, event, alone));
                     self.records.end(record, End::Quarantined, 1, ends);
                 }
             }
         }
         if found < entry.planned {
             let refused = Refused::unsent("the record holds fewer events than its plan".to_owned(), now);
-            ends.quarantined.push_back(refused.event(entry.position, u32::MAX, opened.inflated.clone()));
+            let item = refused.event(entry.position, u32::MAX, opened.inflated.clone(), entry.payload.clone());
+            ends.quarantined.push_back(Quarantined { events: entry.planned - found, ..item });
             self.records.end(record, End::Quarantined, entry.planned - found, ends);
         }
     }
@@ -140,10 +143,23 @@ impl RudderStackLeg {
             let position = self.records.position(piece.record);
             self.held_bytes -= piece.json.len();
             let event = Bytes::from(std::mem::take(&mut piece.json));
-            ends.quarantined.push_back(refused.event(position, piece.index, event));
+            let alone = alone_again(&self.records.payload(piece.record), piece.index);
+            ends.quarantined.push_back(refused.event(position, piece.index, event, alone));
             self.end(&piece, End::Quarantined, ends);
         }
     }
+}
+
+/// The envelope of one event of a record that was read before.
+fn alone_again(payload: &Bytes, index: u32) -> Bytes {
+    let entry = Entry { position: Position::default(), payload: payload.clone(), planned: 1 };
+    let made = guarded(|| {
+        let opened = Opened::of(&entry)?;
+        let reading = Reading::of(opened.envelope.endpoint, &opened.inflated).map_err(|error| error.to_string())?;
+        Ok(alone(&opened.envelope, &opened.inflated, &reading.items, index as usize, Destination::RudderStack))
+    });
+    // It was read before, so it can be read now; should it not, the whole record stands for the event.
+    made.unwrap_or_else(|_| payload.clone())
 }
 
 /// Whose event it is: as the outline says, or read again.
@@ -221,7 +237,7 @@ impl Leg for RudderStackLeg {
     }
 
     fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.held_bytes + self.records.payload_bytes()
     }
 
     fn records(&self) -> usize {

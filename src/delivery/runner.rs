@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     chunks::Cut,
-    errand::{self, Answered, Control, Flight, Landed, Way, hold_left},
+    errand::{self, Answered, Control, Flight, Landed, Way, deferral_left},
     gate::random,
     leg::{Fate, Leg, Refused},
     park::{Parked, Standing},
@@ -23,7 +23,7 @@ use super::{
     status::{LaneState, ParkReason},
 };
 use crate::{
-    journal::{Entry, Lane, QuarantineError},
+    journal::{Entry, Lane, QuarantineError, Quarantined},
     model::WallTime,
     policy::{Backoff, Outcome, RetryAfter, Streak, StreakState, Verdict, judge},
 };
@@ -51,6 +51,17 @@ const QUARANTINE_WAITING_MAX: usize = 1_024;
 /// Records taken in before requests are looked at again.
 const INTAKE_MAX: usize = 256;
 
+/// Why the last write to the quarantine failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// It did not.
+    None,
+    /// There is no room but for what was sent again.
+    Full,
+    /// The disk refused, or there is no room at all.
+    Disk,
+}
+
 /// One lane at work.
 pub(super) struct Runner<L> {
     lane: Lane,
@@ -62,13 +73,16 @@ pub(super) struct Runner<L> {
     standing: Standing,
     streak: Streak,
     ends: Ends,
+    /// Since when an operator holds the lane.
+    hold: watch::Receiver<Option<WallTime>>,
     /// Until when the destination asked to be left alone, by the wall clock; what the journal remembers.
-    held: Option<WallTime>,
+    deferred: Option<WallTime>,
     /// Answers 429 in a row.
     pushbacks: u32,
     /// Attempts in a row to write to the quarantine that failed, and when the next one is due.
     quarantine_failures: u32,
     quarantine_due: Option<Instant>,
+    quarantine_trouble: Trouble,
     /// Whether the source is configured for this destination; looked up once a round.
     configured: bool,
     /// What this lane told the process it holds.
@@ -77,7 +91,7 @@ pub(super) struct Runner<L> {
 
 impl<L: Leg> Runner<L> {
     pub(super) fn new(lane: Lane, leg: L, way: Arc<Way>, bounds: Bounds) -> Self {
-        let control = way.control.clone();
+        let (control, hold) = (way.control.clone(), way.hold.subscribe());
         Self {
             lane,
             leg,
@@ -88,10 +102,12 @@ impl<L: Leg> Runner<L> {
             standing: Standing::Good,
             streak: Streak::default(),
             ends: Ends::default(),
-            held: None,
+            hold,
+            deferred: None,
             pushbacks: 0,
             quarantine_failures: 0,
             quarantine_due: None,
+            quarantine_trouble: Trouble::None,
             configured: false,
             told_bytes: 0,
         }
@@ -99,7 +115,7 @@ impl<L: Leg> Runner<L> {
 
     /// Runs until delivery stops and nothing is in flight.
     pub(super) async fn run(mut self) {
-        self.restore_hold();
+        self.restore_deferral();
         loop {
             self.close_ends().await;
             let now = Instant::now();
@@ -113,6 +129,7 @@ impl<L: Leg> Runner<L> {
             }
             self.tell(now);
             let (takes_in, wake) = (!stopping && self.takes_in(), self.wake_at(now));
+            let takes_redriven = !stopping && !takes_in && self.takes_redriven();
             tokio::select! {
                 biased;
                 changed = self.control.changed() => match changed {
@@ -120,11 +137,23 @@ impl<L: Leg> Runner<L> {
                     // Nobody is left who could stop this lane in order.
                     Err(_) => return,
                 },
+                // The lane has the sender too, so it is there.
+                _ = self.hold.changed() => {}
+                () = self.way.nudge.notified() => self.try_now(),
                 Some(landed) = self.flights.next() => self.land_all(landed),
-                entry = self.lane.next(), if takes_in => self.take_in_all(&entry),
+                entry = next_of(&mut self.lane, if takes_in { Wanted::Anything } else { Wanted::Redriven }), if takes_in || takes_redriven => {
+                    if takes_in { self.take_in_all(&entry) } else { self.take_in_one(&entry) }
+                }
                 () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
             }
         }
+    }
+
+    /// Tries at once what waits for a while: a parked lane's next request, a write to the quarantine.
+    fn try_now(&mut self) {
+        let now = Instant::now();
+        self.standing.hurry(now);
+        self.quarantine_due = self.quarantine_due.map(|_| now);
     }
 
     /// Takes in a record, and those that are there already.
@@ -140,12 +169,31 @@ impl<L: Leg> Runner<L> {
         }
     }
 
+    /// Whether the lane delivers at all: its source is configured for this destination, and nobody holds it.
+    fn delivers(&self) -> bool {
+        self.configured && self.hold.borrow().is_none()
+    }
+
+    /// Takes in a record that is sent again.
+    fn take_in_one(&mut self, entry: &Entry) {
+        self.leg.take_in(entry, self.way.clock.now(), &mut self.ends);
+    }
+
+    /// Whether what is sent again is taken in though nothing else is: only that can make room in a full quarantine.
+    fn takes_redriven(&self) -> bool {
+        self.delivers()
+            && self.quarantine_trouble == Trouble::Full
+            && self.ends.quarantined.len() < QUARANTINE_WAITING_MAX
+            && self.leg.records() < LANE_RECORDS_MAX
+            && self.leg.held_bytes() < LANE_BYTES_MAX
+    }
+
     /// Whether there is room for more.
     fn takes_in(&self) -> bool {
         let held = self.leg.held_bytes();
         // What this lane told the process last is not what it holds now.
         let all = self.way.figures.held_bytes.load(Ordering::Relaxed).saturating_sub(self.told_bytes) + held;
-        self.configured
+        self.delivers()
             && self.quarantine_due.is_none()
             && self.ends.quarantined.len() < QUARANTINE_WAITING_MAX
             && self.leg.records() < LANE_RECORDS_MAX
@@ -153,11 +201,11 @@ impl<L: Leg> Runner<L> {
     }
 
     fn send_what_may_go(&mut self, now: Instant) {
-        if self.held.is_some() && self.way.closed_until(now).is_none() {
-            self.held = None;
-            self.lane.hold_until(None);
+        if self.deferred.is_some() && self.way.closed_until(now).is_none() {
+            self.deferred = None;
+            self.lane.defer_until(None);
         }
-        if self.way.closed_until(now).is_some() || !self.configured {
+        if self.way.closed_until(now).is_some() || !self.delivers() {
             return;
         }
         while self.flights.len() < self.standing.in_flight_max(self.bounds.in_flight_max, now) {
@@ -172,7 +220,7 @@ impl<L: Leg> Runner<L> {
         if self.quarantines() {
             return Some(now);
         }
-        let request = self.leg.due(now).filter(|_| self.configured && self.flights.len() < self.bounds.in_flight_max);
+        let request = self.leg.due(now).filter(|_| self.delivers() && self.flights.len() < self.bounds.in_flight_max);
         let gates = [self.way.closed_until(now), self.standing.probe_at()];
         let request = request.map(|due| gates.into_iter().flatten().fold(due, Instant::max));
         [request.filter(|at| now < *at), self.quarantine_due].into_iter().flatten().min()
@@ -208,6 +256,10 @@ impl<L: Leg> Runner<L> {
             }
         };
         let quarantined = self.ends.quarantined.len();
+        if matches!(fate, Fate::Divide(..)) {
+            // The halves of a probe are part of it: waiting between them would keep the good events behind a bad one for long.
+            self.standing.hurry_on_division(now);
+        }
         self.leg.settle(ticket, fate, &mut self.ends);
         self.weigh_refusals(quarantined, now);
     }
@@ -220,12 +272,12 @@ impl<L: Leg> Runner<L> {
         }
     }
 
-    /// When a failed request is sent again; on the way the lane is held, when the destination asked for that.
+    /// When a failed request is sent again; on the way the lane is deferred, when the destination asked for that.
     fn retry_at(&mut self, outcome: Outcome, asked: Option<RetryAfter>, failures: u32, now: Instant) -> Instant {
         self.way.board.retries.fetch_add(1, Ordering::Relaxed);
         let wait = self.bounds.backoff.wait(failures.saturating_add(1), random());
         if let Some(asked) = asked {
-            self.hold(asked.wait(), now);
+            self.defer(asked.wait(), now);
             return now + wait.max(asked.wait());
         }
         if let Outcome::Answered { status: 429, .. } = outcome {
@@ -238,22 +290,22 @@ impl<L: Leg> Runner<L> {
     }
 
     /// Leaves the destination alone for so long, across restarts. An earlier, longer wish stands.
-    fn hold(&mut self, wait: Duration, now: Instant) {
+    fn defer(&mut self, wait: Duration, now: Instant) {
         let until = self.way.clock.now().plus_millis(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
-        let until = self.held.map_or(until, |held| held.max(until));
-        if self.held != Some(until) {
-            self.held = Some(until);
-            self.lane.hold_until(Some(until));
+        let until = self.deferred.map_or(until, |deferred| deferred.max(until));
+        if self.deferred != Some(until) {
+            self.deferred = Some(until);
+            self.lane.defer_until(Some(until));
         }
         let by_timer = now + wait;
         self.way.close_until(Some(self.way.closed_until(now).map_or(by_timer, |closed| closed.max(by_timer))));
     }
 
-    /// Takes up the hold that the last run was asked for.
-    fn restore_hold(&mut self) {
-        let left = self.lane.held_until().map(|until| (until, hold_left(until, self.way.clock.now())));
+    /// Leaves the destination alone as the last run was asked to.
+    fn restore_deferral(&mut self) {
+        let left = self.lane.deferred_until().map(|until| (until, deferral_left(until, self.way.clock.now())));
         if let Some((until, left)) = left.filter(|(_, left)| !left.is_zero()) {
-            self.held = Some(until);
+            self.deferred = Some(until);
             self.way.close_until(Some(Instant::now() + left));
         }
     }
@@ -266,9 +318,11 @@ impl<L: Leg> Runner<L> {
         Refused { reason, status, answer: text, at: self.way.clock.now() }
     }
 
-    /// Parks the lane when what was just refused is the tenth in a row for one reason: then it is not about the events.
+    /// Parks the lane when what was just refused is the tenth in a row for one reason: then it is not about the events. What was sent
+    /// again and refused again says nothing new.
     fn weigh_refusals(&mut self, known: usize, now: Instant) {
-        let Some(reason) = self.ends.quarantined.get(known).map(|item| item.reason.clone()) else { return };
+        let first_time = self.ends.quarantined.get(known).filter(|item| item.position.quarantine_id().is_none());
+        let Some(reason) = first_time.map(|item| item.reason.clone()) else { return };
         if self.streak.refuse(&reason) == StreakState::Suspicious {
             self.park(ParkReason::Refusals(reason), now);
         }
@@ -293,16 +347,17 @@ impl<L: Leg> Runner<L> {
     /// Tells the journal what has ended: quarantine first, completion after. Each event in quarantine takes a sync, so only
     /// a few are written before requests are looked at again.
     async fn close_ends(&mut self) {
-        if self.quarantine_due.is_none_or(|due| due <= Instant::now()) {
-            for _ in 0..QUARANTINE_AT_ONCE {
-                let Some(item) = self.ends.quarantined.front().cloned() else { break };
-                if let Err(why) = self.lane.quarantine(item).await {
-                    self.quarantine_failed(&why);
-                    break;
-                }
-                self.ends.quarantined.pop_front();
+        for _ in 0..QUARANTINE_AT_ONCE {
+            let Some((at, item)) = self.next_quarantined() else { break };
+            if let Err(why) = self.lane.quarantine(item.clone()).await {
+                self.quarantine_failed(&why, &item);
+                break;
+            }
+            self.ends.quarantined.remove(at);
+            if item.position.quarantine_id().is_none() {
                 self.quarantine_failures = 0;
                 self.quarantine_due = None;
+                self.quarantine_trouble = Trouble::None;
             }
         }
         let ends = &mut self.ends;
@@ -315,7 +370,19 @@ impl<L: Leg> Runner<L> {
         }
     }
 
-    fn quarantine_failed(&mut self, why: &QuarantineError) {
+    /// The next refused event that can be written: when there is no room for others, one that was sent again still takes the place
+    /// that it had.
+    fn next_quarantined(&self) -> Option<(usize, Quarantined)> {
+        let is_due = self.quarantine_due.is_none_or(|due| due <= Instant::now());
+        let waiting = &self.ends.quarantined;
+        let at = match self.quarantine_trouble {
+            Trouble::Full => waiting.iter().position(|item| item.position.quarantine_id().is_some()).or(is_due.then_some(0)),
+            Trouble::None | Trouble::Disk => is_due.then_some(0),
+        };
+        at.and_then(|at| Some((at, waiting.get(at)?.clone())))
+    }
+
+    fn quarantine_failed(&mut self, why: &QuarantineError, item: &Quarantined) {
         if self.quarantine_failures == 0 {
             tracing::error!(
                 event = "quarantine_failed",
@@ -324,13 +391,19 @@ impl<L: Leg> Runner<L> {
                 "refused events cannot be put aside; the lane takes nothing more in until they can"
             );
         }
+        let can_be_relieved = matches!(why, QuarantineError::Full) && item.position.quarantine_id().is_none();
+        self.quarantine_trouble = if can_be_relieved { Trouble::Full } else { Trouble::Disk };
         self.quarantine_failures = self.quarantine_failures.saturating_add(1);
         self.quarantine_due = Some(Instant::now() + self.bounds.backoff.wait_half(self.quarantine_failures, random()));
     }
 
     /// Whether refused events wait that can be written now.
     fn quarantines(&self) -> bool {
-        self.quarantine_due.is_none() && !self.ends.quarantined.is_empty()
+        match self.quarantine_trouble {
+            Trouble::None => !self.ends.quarantined.is_empty(),
+            Trouble::Full => self.ends.quarantined.iter().any(|item| item.position.quarantine_id().is_some()),
+            Trouble::Disk => false,
+        }
     }
 
     /// Writes down how the lane stands.
@@ -355,14 +428,32 @@ impl<L: Leg> Runner<L> {
         if !self.configured {
             return LaneState::Unconfigured;
         }
+        if let Some(since) = *self.hold.borrow() {
+            return LaneState::Held { since };
+        }
         if let Standing::Parked(parked) = &self.standing {
             return LaneState::Parked { since: parked.since, reason: parked.reason.clone() };
         }
-        if let Some(until) = self.held.filter(|_| self.way.closed_until(now).is_some()) {
-            return LaneState::Held { until };
+        if let Some(until) = self.deferred.filter(|_| self.way.closed_until(now).is_some()) {
+            return LaneState::Deferred { until };
         }
         if self.leg.records() == 0 { LaneState::Idle } else { LaneState::Delivering }
     }
+}
+
+/// The lane's next record; when there is room for nothing else, the next one that is sent again.
+async fn next_of(lane: &mut Lane, wanted: Wanted) -> Entry {
+    match wanted {
+        Wanted::Redriven => lane.next_redriven().await,
+        Wanted::Anything => lane.next().await,
+    }
+}
+
+/// What a lane has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Anything,
+    Redriven,
 }
 
 impl<L> Drop for Runner<L> {

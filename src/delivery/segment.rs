@@ -6,12 +6,13 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
+    alone::alone,
     leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, give_up, guarded},
     order::{Order, Ticket},
     records::Ends,
 };
 use crate::{
-    journal::{Entry, Position, Tally},
+    journal::{Entry, Position, Quarantined, Tally},
     model::{Destination, Head, Reading, WallTime},
     routing::Person,
 };
@@ -128,10 +129,13 @@ fn quarantine(held: &Held, refused: &Refused, ends: &mut Ends) {
     let selection = envelope.plan.events.of(Destination::Segment);
     if let Ok(reading) = Reading::of(envelope.endpoint, &held.opened.inflated) {
         for (index, item) in (0_u32..).zip(&reading.items).filter(|(index, _)| selection.contains(*index as usize)) {
-            ends.quarantined.push_back(refused.event(held.position, index, Bytes::copy_from_slice(item.text().as_bytes())));
+            let alone = alone(envelope, &held.opened.inflated, &reading.items, index as usize, Destination::Segment);
+            let event = Bytes::copy_from_slice(item.text().as_bytes());
+            ends.quarantined.push_back(refused.event(held.position, index, event, alone));
         }
     } else {
-        ends.quarantined.push_back(refused.event(held.position, 0, held.opened.inflated.clone()));
+        let item = refused.event(held.position, 0, held.opened.inflated.clone(), envelope.encode());
+        ends.quarantined.push_back(Quarantined { events: held.planned, ..item });
     }
     ends.complete.push((held.position, Tally { quarantined: held.planned, ..Tally::default() }));
 }

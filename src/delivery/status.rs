@@ -41,9 +41,14 @@ pub enum LaneState {
     /// The destination does not answer; one request at a time finds out whether it is back.
     Unreachable,
     /// The destination asked to be left alone until then (`Retry-After`).
-    Held {
+    Deferred {
         /// Until when.
         until: WallTime,
+    },
+    /// An operator holds it: nothing is sent, everything is kept.
+    Held {
+        /// Since when.
+        since: WallTime,
     },
     /// Stopped by a fault of configuration; everything is kept, and tried again now and then.
     Parked {
@@ -101,6 +106,7 @@ impl LaneState {
             Self::Idle => "idle",
             Self::Delivering => "delivering",
             Self::Unreachable => "unreachable",
+            Self::Deferred { .. } => "deferred",
             Self::Held { .. } => "held",
             Self::Parked { .. } => "parked",
             Self::Unconfigured => "unconfigured",

@@ -51,7 +51,7 @@ pub(super) fn snapshot(shared: &Shared) -> (Snapshot, Saved) {
             let cursor = state.cursor();
             saved.push((Arc::clone(&stock), destination, state.completed_events));
             drop(state);
-            if planned > 0 || cursor.totals.sum() > 0 || cursor.held_until.is_some() {
+            if planned > 0 || cursor.totals.sum() > 0 || cursor.deferred_until.is_some() || cursor.held_since.is_some() {
                 let id = LaneId { source: stock.source.clone(), destination };
                 lanes.push(SavedLane { id, planned, cursor });
             }
@@ -75,6 +75,7 @@ impl Snapshot {
         for lane in &self.lanes {
             push_lane(&mut out, lane);
         }
+        push_holds(&mut out, &self.lanes);
         out
     }
 
@@ -87,8 +88,32 @@ impl Snapshot {
         for _ in 0..count {
             lanes.push(lane(&mut fields)?);
         }
+        read_holds(&mut fields, &mut lanes)?;
         Some(Self { end, revision, lanes })
     }
+}
+
+/// The holds, behind all lanes: how many, then the lane's index and since when.
+fn push_holds(out: &mut Vec<u8>, lanes: &[SavedLane]) {
+    let held: Vec<(u32, WallTime)> =
+        (0_u32..).zip(lanes).filter_map(|(index, lane)| lane.cursor.held_since.map(|since| (index, since))).collect();
+    out.extend_from_slice(&u32::try_from(held.len()).unwrap_or(u32::MAX).to_le_bytes());
+    for (index, since) in held {
+        out.extend_from_slice(&index.to_le_bytes());
+        out.extend_from_slice(&since.as_millis().to_le_bytes());
+    }
+}
+
+fn read_holds(fields: &mut Fields<'_>, lanes: &mut [SavedLane]) -> Option<()> {
+    // A cursor of before there were holds ends here.
+    if fields.0.is_empty() {
+        return Some(());
+    }
+    for _ in 0..fields.u32()? {
+        let lane = lanes.get_mut(fields.u32()? as usize)?;
+        lane.cursor.held_since = Some(WallTime::from_millis(fields.i64()?));
+    }
+    Some(())
 }
 
 fn push_position(out: &mut Vec<u8>, position: Position) {
@@ -101,7 +126,7 @@ fn position(fields: &mut Fields<'_>) -> Option<Position> {
 }
 
 fn push_lane(out: &mut Vec<u8>, lane: &SavedLane) {
-    let LaneCursor { low, low_planned, done, totals, held_until } = &lane.cursor;
+    let LaneCursor { low, low_planned, done, totals, deferred_until, held_since: _ } = &lane.cursor;
     push_source(out, &lane.id.source);
     out.push(destination_code(lane.id.destination));
     out.extend_from_slice(&lane.planned.to_le_bytes());
@@ -110,8 +135,8 @@ fn push_lane(out: &mut Vec<u8>, lane: &SavedLane) {
     for sum in [totals.delivered, totals.quarantined, totals.deduplicated, totals.suppressed, totals.expired, totals.purged] {
         out.extend_from_slice(&sum.to_le_bytes());
     }
-    out.push(u8::from(held_until.is_some()));
-    out.extend_from_slice(&held_until.map_or(0, WallTime::as_millis).to_le_bytes());
+    out.push(u8::from(deferred_until.is_some()));
+    out.extend_from_slice(&deferred_until.map_or(0, WallTime::as_millis).to_le_bytes());
     out.extend_from_slice(&u32::try_from(done.len()).unwrap_or(u32::MAX).to_le_bytes());
     for (first, last) in done {
         push_position(out, *first);
@@ -139,8 +164,8 @@ fn lane(fields: &mut Fields<'_>) -> Option<SavedLane> {
     for _ in 0..count {
         done.push((position(fields)?, position(fields)?));
     }
-    let held_until = held.then_some(until);
-    Some(SavedLane { id, planned, cursor: LaneCursor { low, low_planned, done, totals, held_until } })
+    let deferred_until = held.then_some(until);
+    Some(SavedLane { id, planned, cursor: LaneCursor { low, low_planned, done, totals, deferred_until, held_since: None } })
 }
 
 #[cfg(test)]
@@ -153,9 +178,10 @@ mod tests {
     fn any_snapshot() -> Snapshot {
         let at = |volume, offset| Position { volume, offset };
         let totals = Totals { delivered: 1, quarantined: 2, deduplicated: 3, suppressed: 4, expired: 5, purged: 6 };
-        let held_until = Some(WallTime::from_millis(-7));
+        let deferred_until = Some(WallTime::from_millis(-7));
         let done = vec![(at(3, 80), at(3, 96)), (at(4, 64), at(4, 64))];
-        let cursor = LaneCursor { low: at(3, 64), low_planned: 12, done, totals, held_until };
+        let cursor =
+            LaneCursor { low: at(3, 64), low_planned: 12, done, totals, deferred_until, held_since: Some(WallTime::from_millis(99)) };
         let id = |text: &str, destination| LaneId { source: SourceId::parse(text).unwrap(), destination };
         let idle = LaneCursor { low: at(9, 9), ..LaneCursor::default() };
         Snapshot {
@@ -186,7 +212,9 @@ mod tests {
             Snapshot::decode(&bytes);
             let whole = any_snapshot().encode();
             let cut = cut.min(whole.len() - 1);
-            prop_assert_eq!(Snapshot::decode(&whole[..cut]), None);
+            // Without the holds at its end it is whole: a cursor of before there were any.
+            let holds_start = whole.len() - 4 - 12;
+            prop_assert_eq!(Snapshot::decode(&whole[..cut]).is_some(), cut == holds_start);
         }
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn exposed_of(handle: &File, dir: &Path) -> io::Result<Vec<Exposed>> 
     let shared_by_group = metadata.mode() & SETGID != 0;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_name().to_str().is_none_or(|name| Name::of(name) == Name::Foreign) {
+        if entry.file_name().to_str().is_none_or(|name| matches!(Name::of(name), Name::Foreign | Name::Socket)) {
             continue;
         }
         let file = match fs::symlink_metadata(entry.path()) {

@@ -78,6 +78,17 @@ pub enum AppendError {
     Closed,
 }
 
+/// Why a change that an operator asked for is not durable.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The disk refused. It may be in force until the next start.
+    #[error("the change cannot be made durable")]
+    Disk(#[from] io::Error),
+    /// The journal was closed.
+    #[error("the journal is closed")]
+    Closed,
+}
+
 /// Why an event could not be put into quarantine.
 #[derive(Debug, thiserror::Error)]
 pub enum QuarantineError {

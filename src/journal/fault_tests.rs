@@ -95,7 +95,7 @@ fn drain(lane: &mut Lane) -> Vec<Entry> {
         match lane.step() {
             Next::Entry(entry) => entries.push(entry),
             Next::Read(from) => lane.read_now(from),
-            Next::Wait | Next::Replaced => return entries,
+            Next::Redrive(_) | Next::Wait | Next::Replaced => return entries,
         }
     }
     panic!("the lane does not come to an end");
@@ -384,7 +384,7 @@ fn next_of(lane: &mut Lane) -> Option<Entry> {
         match lane.step() {
             Next::Entry(entry) => return Some(entry),
             Next::Read(from) => lane.read_now(from),
-            Next::Wait | Next::Replaced => return None,
+            Next::Redrive(_) | Next::Wait | Next::Replaced => return None,
         }
     }
     None

@@ -220,6 +220,8 @@ pub(super) enum Kind {
     Checkpoint = 2,
     /// One quarantined event.
     Quarantined = 3,
+    /// What became of quarantined events.
+    Marks = 4,
 }
 
 impl Kind {
@@ -228,6 +230,7 @@ impl Kind {
             1 => Some(Self::Event),
             2 => Some(Self::Checkpoint),
             3 => Some(Self::Quarantined),
+            4 => Some(Self::Marks),
             _ => None,
         }
     }

@@ -10,11 +10,12 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    AppendError, Disk, Health, Lane, LaneId, Ledger, OpenError, Position, Quarantined, Record, RecoveryReport, Settings, Usage,
+    AppendError, ChangeError, Disk, Health, Lane, LaneId, Ledger, Moved, OpenError, Pick, Position, QuarantineId, QuarantineRow,
+    Quarantined, Record, RecoveryReport, Settings, Usage,
     commit::Committer,
     format::record_bytes,
     keeper,
-    quarantine::Quarantine,
+    quarantine::Decision,
     queue::{Pending, QUEUE_KIB_MAX},
     recovery::{Recovered, recover},
     saver::Saver,
@@ -131,7 +132,104 @@ impl Journal {
     /// When the quarantine cannot be read.
     pub async fn quarantined(&self, id: &LaneId) -> io::Result<Vec<Quarantined>> {
         let (shared, id) = (Arc::clone(&self.inner.shared), id.clone());
-        tokio::task::spawn_blocking(move || Quarantine::list(&shared, &id)).await.map_err(io::Error::other)?
+        tokio::task::spawn_blocking(move || shared.quarantine.list(&shared, &id)).await.map_err(io::Error::other)?
+    }
+
+    /// What is in quarantine and fits, behind the entry `after`, at most `count`. Events whose record is still pending are not
+    /// among them: nothing can be decided about them.
+    #[must_use]
+    pub fn quarantine(&self, pick: &Pick, after: QuarantineId, count: usize) -> Vec<QuarantineRow> {
+        self.inner.shared.quarantine.page(pick, after, count)
+    }
+
+    /// How many events of a lane ever went to quarantine; those that were sent again or given up since are among them.
+    #[must_use]
+    pub fn quarantined_ever(&self, id: &LaneId) -> u64 {
+        let stock = self.inner.shared.stock(&id.source);
+        lock(&stock.lanes.of(id.destination).state).totals.quarantined
+    }
+
+    /// How much of what is in quarantine fits.
+    #[must_use]
+    pub fn quarantine_count(&self, pick: &Pick) -> Moved {
+        self.inner.shared.quarantine.count(pick)
+    }
+
+    /// One event in quarantine; None when there is none of that number, or the disk has damaged it.
+    ///
+    /// # Errors
+    /// When the quarantine cannot be read.
+    pub async fn quarantine_entry(&self, id: QuarantineId) -> io::Result<Option<Quarantined>> {
+        let shared = Arc::clone(&self.inner.shared);
+        tokio::task::spawn_blocking(move || shared.quarantine.read(&shared, id)).await.map_err(io::Error::other)?
+    }
+
+    /// Has what fits sent again by its lane, after restarts too. Durable when it returns.
+    ///
+    /// # Errors
+    /// When it is not durable.
+    pub async fn redrive(&self, pick: Pick) -> Result<Moved, ChangeError> {
+        let moved = self.decide(pick, Decision::Redrive).await?;
+        self.inner.shared.ring_due();
+        Ok(moved)
+    }
+
+    /// Gives up what fits: it is gone, and counts as purged. Durable when it returns.
+    ///
+    /// # Errors
+    /// When it is not durable.
+    pub async fn release(&self, pick: Pick) -> Result<Moved, ChangeError> {
+        self.decide(pick, Decision::Release).await
+    }
+
+    async fn decide(&self, pick: Pick, decision: Decision) -> Result<Moved, ChangeError> {
+        self.save_now().await?;
+        let shared = Arc::clone(&self.inner.shared);
+        let decided = tokio::task::spawn_blocking(move || shared.quarantine.decide(&shared, &pick, decision)).await;
+        Ok(decided.map_err(io::Error::other)??)
+    }
+
+    /// Notes, across restarts, since when an operator holds a lane; None: it is held no longer. Durable when it returns. The
+    /// lane's consumer heeds it.
+    ///
+    /// # Errors
+    /// When it is not durable; it is noted all the same.
+    pub async fn hold(&self, id: &LaneId, since: Option<WallTime>) -> Result<(), ChangeError> {
+        let stock = self.inner.shared.stock(&id.source);
+        lock(&stock.lanes.of(id.destination).state).held_since = since;
+        self.save_now().await
+    }
+
+    /// Since when an operator holds a lane; None: nobody does.
+    #[must_use]
+    pub fn held_since(&self, id: &LaneId) -> Option<WallTime> {
+        let stock = self.inner.shared.stock(&id.source);
+        lock(&stock.lanes.of(id.destination).state).held_since
+    }
+
+    /// Returns once the cursors, as they are now, are durable.
+    async fn save_now(&self) -> Result<(), ChangeError> {
+        let shared = &self.inner.shared;
+        let (waiter, saved) = oneshot::channel();
+        lock(&shared.save_waiters).push(waiter);
+        if shared.queue.is_closed() {
+            return Err(ChangeError::Closed);
+        }
+        shared.saver.ring_urgently();
+        match tokio::time::timeout(SAVE_PATIENCE, saved).await {
+            Ok(Ok(saved)) => Ok(saved?),
+            Ok(Err(_)) => Err(ChangeError::Closed),
+            Err(_) => Err(ChangeError::Disk(io::Error::from(io::ErrorKind::TimedOut))),
+        }
+    }
+
+    /// When the oldest record arrived that a lane has still to deliver; None: there is none.
+    #[must_use]
+    pub fn oldest_pending(&self, id: &LaneId) -> Option<WallTime> {
+        let shared = &self.inner.shared;
+        let due = shared.quarantine.accounts().get(id).map_or(0, |account| account.due_events);
+        let (_, sums) = ledger(shared).into_iter().find(|(lane, _)| lane == id)?;
+        if sums.pending > due { oldest_of(shared, id) } else { None }
     }
 
     /// How much disk is used.
@@ -198,10 +296,14 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     started.map_err(|source| OpenError::Disk { doing: format!("cannot start the thread {name}"), source })
 }
 
+/// How long a change waits for the disk before it is said not to be durable.
+const SAVE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// The ledger of all lanes.
 pub(super) fn ledger(shared: &Shared) -> Vec<(LaneId, Ledger)> {
     let stocks = shared.all_stocks();
     // The ends first: what is planned afterwards is pending.
+    let accounts = shared.quarantine.accounts();
     let mut ended = Vec::with_capacity(stocks.len() * 2);
     for stock in &stocks {
         for destination in Destination::ALL {
@@ -212,7 +314,8 @@ pub(super) fn ledger(shared: &Shared) -> Vec<(LaneId, Ledger)> {
     let rows = ended.into_iter().filter_map(|(stock, destination, totals)| {
         let planned = *log.planned_of(stock.ordinal).of(destination);
         let id = LaneId { source: stock.source.clone(), destination };
-        (planned > 0).then(|| (id, totals.ledger(planned)))
+        let account = accounts.get(&id).copied().unwrap_or_default();
+        (planned > 0).then(|| (id, totals.ledger(planned, account)))
     });
     rows.collect()
 }
@@ -235,17 +338,19 @@ fn usage(shared: &Shared) -> Usage {
 }
 
 fn oldest_pending(shared: &Shared) -> Option<WallTime> {
-    let pending = ledger(shared).into_iter().filter(|(_, ledger)| ledger.pending > 0);
-    pending
-        .filter_map(|(id, _)| {
-            let stock = shared.stock(&id.source);
-            let state = lock(&stock.lanes.of(id.destination).state);
-            let (handed_out, reader) = (state.oldest_handed_out(), state.reader);
-            drop(state);
-            handed_out.or_else(|| lock(&stock.tail).oldest_after(id.destination, reader)).or_else(|| {
-                let log = lock(&shared.log);
-                log.volumes.range(reader.volume..).next().map(|(_, volume)| volume.opened_at)
-            })
-        })
-        .min()
+    let due = shared.quarantine.accounts();
+    let in_log = |(id, ledger): &(LaneId, Ledger)| ledger.pending > due.get(id).map_or(0, |account| account.due_events);
+    ledger(shared).into_iter().filter(in_log).filter_map(|(id, _)| oldest_of(shared, &id)).min()
+}
+
+/// When the oldest record arrived that the lane has not completed, as near as memory tells.
+fn oldest_of(shared: &Shared, id: &LaneId) -> Option<WallTime> {
+    let stock = shared.stock(&id.source);
+    let state = lock(&stock.lanes.of(id.destination).state);
+    let (handed_out, reader) = (state.oldest_handed_out(), state.reader);
+    drop(state);
+    handed_out.or_else(|| lock(&stock.tail).oldest_after(id.destination, reader)).or_else(|| {
+        let log = lock(&shared.log);
+        log.volumes.range(reader.volume..).next().map(|(_, volume)| volume.opened_at)
+    })
 }

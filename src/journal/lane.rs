@@ -16,7 +16,7 @@ use super::{
     reader::{Item, read_on},
     shared::Shared,
     stock::{LaneCore, Stock, Taken, lock},
-    words::LaneId,
+    words::{LaneId, QuarantineId},
 };
 use crate::model::{Destination, WallTime};
 
@@ -32,8 +32,19 @@ pub struct Lane {
     generation: u64,
     /// Read from disk and not looked at yet.
     found: VecDeque<Item>,
+    /// An entry of the quarantine that is being read, kept in the same way.
+    fetching: Option<(QuarantineId, JoinHandle<io::Result<Option<Quarantined>>>)>,
+    /// Whose turn it is when there is something in the log and something to be sent again.
+    turn: Turn,
     /// A read under way, kept when `next` is dropped in the middle of it.
     reading: Option<JoinHandle<io::Result<Vec<Item>>>>,
+}
+
+/// What a lane looks at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Log,
+    Quarantine,
 }
 
 /// What a lane can do now.
@@ -43,6 +54,8 @@ pub(super) enum Next {
     Entry(Entry),
     /// Read from disk, from here on.
     Read(Position),
+    /// Send this entry of the quarantine again.
+    Redrive(QuarantineId),
     /// Nothing, until its bell rings.
     Wait,
     /// Nothing any more: the lane has a newer consumer.
@@ -56,7 +69,11 @@ impl Lane {
         let generation = lock(&core.state).attach();
         // The older consumer may sleep on the bell; it must not take what rings for this one.
         core.bell.notify_waiters();
-        Self { shared, stock, destination, generation, found: VecDeque::new(), reading: None }
+        let id = LaneId { source: stock.source.clone(), destination };
+        shared.quarantine.attach(&id);
+        core.keeps.store(shared.quarantine.has_unsettled(&id), Ordering::Release);
+        core.due.store(true, Ordering::Release);
+        Self { shared, stock, destination, generation, found: VecDeque::new(), fetching: None, turn: Turn::Quarantine, reading: None }
     }
 
     /// The next record of this lane, in journal order, from the restored cursor; waits when there is none, and when
@@ -67,7 +84,16 @@ impl Lane {
             let stock = Arc::clone(&self.stock);
             let rings = stock.lanes.of(self.destination).bell.notified();
             match self.step() {
-                Next::Entry(entry) => return entry,
+                Next::Entry(entry) => {
+                    self.turn = Turn::Quarantine;
+                    return entry;
+                }
+                Next::Redrive(id) => {
+                    if let Some(entry) = self.fetch(id).await {
+                        self.turn = Turn::Log;
+                        return entry;
+                    }
+                }
                 Next::Wait => rings.await,
                 Next::Read(from) => self.read(from).await,
                 Next::Replaced => std::future::pending().await,
@@ -93,8 +119,79 @@ impl Lane {
         }
     }
 
+    /// As [`Lane::next`], but only what is to be sent again from the quarantine: what makes room there when it is full.
+    pub async fn next_redriven(&mut self) -> Entry {
+        loop {
+            let stock = Arc::clone(&self.stock);
+            let rings = stock.lanes.of(self.destination).bell.notified();
+            match self.due() {
+                None => rings.await,
+                Some(id) => {
+                    if let Some(entry) = self.fetch(id).await {
+                        return entry;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads an entry of the quarantine without holding up the runtime; None when the lane does not get it.
+    async fn fetch(&mut self, id: QuarantineId) -> Option<Entry> {
+        let (id, fetching) = self.fetching.get_or_insert_with(|| {
+            let shared = Arc::clone(&self.shared);
+            (id, tokio::task::spawn_blocking(move || shared.quarantine.read(&shared, id)))
+        });
+        let (id, read) = (*id, fetching.await);
+        self.fetching = None;
+        match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok(Some(item)) => {
+                let planned = self.shared.quarantine.hand_out(id)?;
+                Some(Entry { position: Position::of_entry(id), payload: item.envelope, planned })
+            }
+            Ok(None) => {
+                self.shared.quarantine.lose(id);
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, lane = %self.id(), "the quarantine cannot be read now; trying again");
+                tokio::time::sleep(READ_FAILED_PAUSE).await;
+                None
+            }
+        }
+    }
+
     /// Moves on as far as memory goes.
     pub(super) fn step(&mut self) -> Next {
+        if self.turn == Turn::Quarantine
+            && let Some(id) = self.due()
+        {
+            return Next::Redrive(id);
+        }
+        match self.step_in_log() {
+            Next::Wait => self.due().map_or(Next::Wait, Next::Redrive),
+            next => next,
+        }
+    }
+
+    /// What is being fetched already, else the next entry to be sent again.
+    fn due(&self) -> Option<QuarantineId> {
+        if let Some((id, _)) = &self.fetching {
+            return Some(*id);
+        }
+        let core = self.core();
+        // Whoever makes something due raises the flag afterwards.
+        if !core.due.load(Ordering::Acquire) || lock(&core.state).generation != self.generation {
+            return None;
+        }
+        core.due.store(false, Ordering::Release);
+        let due = self.shared.quarantine.next_due(&self.id());
+        if due.is_some() {
+            core.due.store(true, Ordering::Release);
+        }
+        due
+    }
+
+    fn step_in_log(&mut self) -> Next {
         let core = self.stock.lanes.of(self.destination);
         if core.unsaved_events.load(Ordering::Acquire) >= self.shared.tuning.unsaved_events_max
             && !self.shared.counts.unsaved_allowed.load(Ordering::Acquire)
@@ -176,16 +273,30 @@ impl Lane {
     /// was completed before, is ignored. A tally that is not what was planned is made to fit, and logged as an error.
     pub fn complete(&self, position: Position, tally: Tally) {
         let core = self.core();
+        if position.quarantine_id().is_some() {
+            self.settle(position, tally);
+            return self.shared.saver.ring();
+        }
         let mut state = lock(&core.state);
         let events = state.complete(position, tally);
         // Under the lock, so that a save that sees these completions also sees this count.
         let unsaved = core.unsaved_events.fetch_add(events, Ordering::AcqRel) + events;
         drop(state);
+        if events > 0 && core.keeps.load(Ordering::Acquire) {
+            self.settle(position, tally);
+        }
         if unsaved >= self.shared.tuning.unsaved_events_max / 2 {
             self.shared.saver.ring_urgently();
         } else if events > 0 {
             self.shared.saver.ring();
         }
+    }
+
+    /// What is in quarantine of this record counts from now on.
+    fn settle(&self, position: Position, tally: Tally) {
+        let id = self.id();
+        self.shared.quarantine.settle(&id, position, tally);
+        self.core().keeps.store(self.shared.quarantine.has_unsettled(&id), Ordering::Release);
     }
 
     /// Keeps an event that the destination refuses for good: durable when it returns. To be called before
@@ -195,25 +306,26 @@ impl Lane {
     /// When it could not be made durable.
     pub async fn quarantine(&self, item: Quarantined) -> Result<(), QuarantineError> {
         let (shared, id) = (Arc::clone(&self.shared), self.id());
+        self.core().keeps.store(true, Ordering::Release);
         let kept = tokio::task::spawn_blocking(move || {
             if shared.queue.is_closed() {
                 return Err(QuarantineError::Closed);
             }
-            lock(&shared.quarantine).keep(&shared, &id, item)
+            shared.quarantine.keep(&shared, &id, item)
         });
         kept.await.map_err(io::Error::other)?
     }
 
     /// Remembers, across restarts, that the destination asked to be left alone until then; None: no longer.
-    pub fn hold_until(&self, until: Option<WallTime>) {
-        lock(&self.core().state).held_until = until;
+    pub fn defer_until(&self, until: Option<WallTime>) {
+        lock(&self.core().state).deferred_until = until;
         self.shared.saver.ring();
     }
 
-    /// What [`Lane::hold_until`] was told last.
+    /// What [`Lane::defer_until`] was told last.
     #[must_use]
-    pub fn held_until(&self) -> Option<WallTime> {
-        lock(&self.core().state).held_until
+    pub fn deferred_until(&self) -> Option<WallTime> {
+        lock(&self.core().state).deferred_until
     }
 
     /// Whose lane it is.

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::words::{Ledger, Position, Tally};
+use super::{
+    quarantine::Account,
+    words::{Ledger, Position, Tally},
+};
 use crate::model::WallTime;
 
 /// The state of one lane.
@@ -19,7 +22,10 @@ pub(super) struct LaneState {
     /// Runs of records beyond `reader` that an earlier consumer completed: first and last, in order.
     done_before: VecDeque<(Position, Position)>,
     pub totals: Totals,
-    pub held_until: Option<WallTime>,
+    /// Until when the destination asked to be left alone.
+    pub deferred_until: Option<WallTime>,
+    /// Since when an operator holds the lane.
+    pub held_since: Option<WallTime>,
     /// Events completed by this process.
     pub completed_events: u64,
 }
@@ -68,7 +74,15 @@ pub(super) struct LaneCursor {
     /// Completed records beyond `low`, as runs of the lane's records: first and last.
     pub done: Vec<(Position, Position)>,
     pub totals: Totals,
-    pub held_until: Option<WallTime>,
+    pub deferred_until: Option<WallTime>,
+    pub held_since: Option<WallTime>,
+}
+
+impl LaneCursor {
+    /// Whether the record at that place is complete.
+    pub(super) fn has_passed(&self, position: Position) -> bool {
+        position < self.low || self.done.iter().any(|(first, last)| (*first..=*last).contains(&position))
+    }
 }
 
 impl Totals {
@@ -76,7 +90,7 @@ impl Totals {
         self.delivered + self.quarantined + self.deduplicated + self.suppressed + self.expired + self.purged
     }
 
-    fn add(&mut self, tally: &Tally) {
+    pub(super) fn add(&mut self, tally: &Tally) {
         self.delivered += u64::from(tally.delivered);
         self.quarantined += u64::from(tally.quarantined);
         self.deduplicated += u64::from(tally.deduplicated);
@@ -85,10 +99,27 @@ impl Totals {
         self.purged += u64::from(tally.purged);
     }
 
-    /// The ledger of a lane with these ends. `planned` is read after the ends, so it covers them.
-    pub(super) const fn ledger(&self, planned: u64) -> Ledger {
-        let Self { delivered, quarantined, deduplicated, suppressed, expired, purged } = *self;
-        Ledger { planned, delivered, pending: planned.saturating_sub(self.sum()), quarantined, deduplicated, suppressed, expired, purged }
+    /// The ledger of a lane with these ends, some of whose quarantined events were sent again. `planned` is read after the ends, so
+    /// it covers them; `account` is read before, so they cover it.
+    pub(super) fn ledger(&self, planned: u64, account: Account) -> Ledger {
+        let mut quarantined = self.quarantined;
+        // Only with all cursors lost there can be more of them than the lane knows of.
+        let mut moved = |events: u64| {
+            let moved = events.min(quarantined);
+            quarantined -= moved;
+            moved
+        };
+        let Account { due_events, ended } = account;
+        Ledger {
+            planned,
+            delivered: self.delivered + moved(ended.delivered),
+            pending: planned.saturating_sub(self.sum()) + moved(due_events),
+            deduplicated: self.deduplicated + moved(ended.deduplicated),
+            suppressed: self.suppressed + moved(ended.suppressed),
+            expired: self.expired + moved(ended.expired),
+            purged: self.purged + moved(ended.purged),
+            quarantined,
+        }
     }
 }
 
@@ -105,7 +136,8 @@ impl LaneState {
             reader_planned: cursor.low_planned,
             done_before: cursor.done.into(),
             totals: cursor.totals,
-            held_until: cursor.held_until,
+            deferred_until: cursor.deferred_until,
+            held_since: cursor.held_since,
             ..Self::default()
         }
     }
@@ -202,7 +234,8 @@ impl LaneState {
             low_planned: self.reader_planned - seen,
             done: self.done_runs(),
             totals: self.totals,
-            held_until: self.held_until,
+            deferred_until: self.deferred_until,
+            held_since: self.held_since,
         }
     }
 
@@ -237,7 +270,7 @@ impl LaneState {
 
 /// The tally, made to add up to what was planned, so that no event is counted twice or lost from the sums: a caller's
 /// mistake shows as purged events and in the log.
-fn fitted(mut tally: Tally, planned: u64) -> Tally {
+pub(super) fn fitted(mut tally: Tally, planned: u64) -> Tally {
     if tally.total() == planned {
         return tally;
     }

@@ -26,7 +26,7 @@ pub(super) fn list(disk: &dyn Disk) -> Result<Listing, OpenError> {
     for name in entries {
         match Name::of(&name) {
             Name::Identity => listing.has_identity = true,
-            Name::Lock => {}
+            Name::Lock | Name::Socket => {}
             Name::Volume(id) => {
                 listing.volumes.insert(id);
             }

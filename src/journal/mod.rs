@@ -24,7 +24,8 @@
 //! | `journal.id` | a header: the journal's epoch |
 //! | `volume-<16 hex>.log` | the log, in ascending numbers; the last may be a volume in waiting |
 //! | `cursor-<16 hex>.dat` | where the lanes stand, what was planned, how it ended |
-//! | `quarantine-<16 hex>.log` | events that were refused for good |
+//! | `quarantine-<16 hex>.log` | events that were refused for good, and what became of them |
+//! | `admin.sock` | the admin API's, which is not the journal's business |
 //! | `*.tmp` | one of these, not finished; removed at start |
 //!
 //! Other names are reported and left alone.
@@ -53,7 +54,7 @@
 //! | 8 | 4 | length of the body |
 //! | 12 | 4 | CRC-32 of the body |
 //! | 16 | 4 | commit group: 1, 2, 3... in each volume |
-//! | 20 | 1 | 1 event, 2 checkpoint, 3 quarantined |
+//! | 20 | 1 | 1 event, 2 checkpoint, 3 quarantined, 4 marks |
 //! | 21 | 1 | bit 0: the last of its group |
 //! | 22 | 1 | length of the source's id |
 //! | 24 | 8 | revision |
@@ -67,6 +68,19 @@
 //!
 //! A cursor file has two slots at 512, written in turn: CRC-32 of what follows (4), length (4), number of the save (8), the state.
 //! A save never needs space. The slot with the highest number that validates counts, over all files.
+//!
+//! A quarantine file's frames carry a number in place of the revision that no entry has had yet. An entry's body: 0 waiting or 1 to be
+//! sent again (1), destination (1), its number (8), the record it came in (8 + 8), index (4), events (4), status (2), reason and answer
+//! (length 4 and text), the envelope of this event alone (length 4 and bytes), the event. A mark's body: 1 to be sent again or 2 no
+//! more (1), destination (1), how all of the lane's entries that are no more had ended (delivered, deduplicated, suppressed, expired,
+//! purged; 8 each), a count (4), the entries' numbers (8 each). An entry that stands twice stands where it was written last.
+//!
+//! # Sending again
+//!
+//! An event in quarantine that is sent again never goes back into the log: its entry is marked, durably, and its lane gets it from
+//! there as [`Entry::is_redriven`], between the log's records, until a mark says how it ended. So `planned` never changes: the ledger
+//! shows the entry as quarantined, then pending, then as it ended, each by one step. Refused again, it is a new entry. After a crash
+//! an entry whose end was not marked is sent once more, as any record is whose completion was not saved.
 //!
 //! # The space of a volume
 //!
@@ -133,12 +147,18 @@ mod words;
 
 pub use custody::{Exposed, Gravity, exposed};
 pub use disk::{Disk, DiskFile};
-pub use error::{AppendError, OpenError, QuarantineError};
+pub use error::{AppendError, ChangeError, OpenError, QuarantineError};
 pub use handle::{Journal, Opened};
 pub use lane::Lane;
 pub use real::RealDisk;
 pub use settings::Settings;
-pub use words::{CursorOrigin, Entry, Faults, Health, LaneId, Ledger, Position, Quarantined, Record, RecoveryReport, Tally, Usage};
+pub use words::{
+    CursorOrigin, Entry, Faults, Health, LaneId, Ledger, Moved, Pick, Position, QuarantineId, QuarantineRow, Quarantined, Record,
+    RecoveryReport, Tally, Usage,
+};
+
+/// The name in the data directory that the admin API's socket may have: it is no file of the journal's, and no stranger either.
+pub const ADMIN_SOCKET: &str = "admin.sock";
 
 /// How many completed events of a lane may be not durable yet before [`Lane::next`] holds back: the bound of the
 /// duplicates after a crash, besides what was in flight.

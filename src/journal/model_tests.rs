@@ -442,7 +442,7 @@ fn step(lane: &mut Lane) -> Option<Entry> {
         match lane.step() {
             Next::Entry(entry) => return Some(entry),
             Next::Read(from) => lane.read_now(from),
-            Next::Wait | Next::Replaced => return None,
+            Next::Redrive(_) | Next::Wait | Next::Replaced => return None,
         }
     }
     None

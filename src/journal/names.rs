@@ -14,6 +14,8 @@ pub(super) enum Name {
     Identity,
     /// [`LOCK`].
     Lock,
+    /// The admin API's socket, which looks after itself.
+    Socket,
     /// A volume.
     Volume(u64),
     /// A cursor file.
@@ -33,6 +35,9 @@ impl Name {
         }
         if name == LOCK {
             return Self::Lock;
+        }
+        if name.strip_suffix(UNFINISHED).unwrap_or(name) == super::ADMIN_SOCKET {
+            return Self::Socket;
         }
         if let Some(whole) = name.strip_suffix(UNFINISHED) {
             return if matches!(Self::of(whole), Self::Foreign | Self::Unfinished) { Self::Foreign } else { Self::Unfinished };
@@ -85,6 +90,7 @@ mod tests {
             (LOCK.to_owned(), Name::Lock),
             (unfinished(&cursor(1)), Name::Unfinished),
             (unfinished(&unfinished(&cursor(1))), Name::Foreign),
+            ("admin.sock".to_owned(), Name::Socket),
             ("volume-1A.log".to_owned(), Name::Foreign),
             ("volume-000000000000001A.log".to_owned(), Name::Foreign),
             ("volume-000000000000001a.log.bak".to_owned(), Name::Foreign),

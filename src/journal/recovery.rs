@@ -72,7 +72,9 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
     clean(disk.as_ref(), is_fresh, &listing, void.iter().chain(&unborn).copied());
 
     let next_id = next_volume(&listing, saved);
-    let quarantine = Quarantine::load(disk.as_ref(), epoch, listing.quarantines.clone());
+    let quarantine = Quarantine::load(disk.as_ref(), epoch, listing.quarantines.clone(), |lane, position| {
+        is_complete(saved, heads.keys().next().copied(), lane, position)
+    });
     let other_bytes = other_bytes(disk.as_ref(), &listing);
     let shared = Arc::new(Shared {
         disk,
@@ -81,13 +83,14 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
         queue: Queue::new(),
         log: Mutex::new(Log { next_id, other_bytes, damage_seen: report.damaged.iter().copied().collect(), ..Log::default() }),
         stocks: RwLock::default(),
-        quarantine: Mutex::new(quarantine),
+        quarantine,
         revision: AtomicU64::new(revision),
         memory_bytes: AtomicUsize::new(0),
         counts: Counts { damaged: AtomicU64::new(report.damaged.len() as u64), ..Counts::default() },
         status: Mutex::new(Status { health: Health::Writable, reason: String::new() }),
         saver: Alarm::default(),
         keeper: Alarm::default(),
+        save_waiters: Mutex::default(),
         preparing: Mutex::new(()),
         sync_observer: OnceLock::new(),
         tuning,
@@ -102,6 +105,14 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
     };
     place_lanes(&shared, cursor.snapshot.as_ref(), &mut report);
     Ok(Recovered { shared, cursor, report })
+}
+
+/// Whether a lane has that record behind it for good: as its cursor says; with all cursors lost, as far as volumes are gone.
+fn is_complete(saved: Option<&Snapshot>, oldest: Option<u64>, lane: &LaneId, position: Position) -> bool {
+    match saved {
+        Some(saved) => saved.lanes.iter().find(|saved| saved.id == *lane).is_some_and(|saved| saved.cursor.has_passed(position)),
+        None => oldest.is_none_or(|oldest| position.volume < oldest),
+    }
 }
 
 fn check(settings: &Settings) -> Result<(), OpenError> {
@@ -173,6 +184,7 @@ fn place_lanes(shared: &Shared, saved: Option<&Snapshot>, report: &mut RecoveryR
         shared.stock(&lane.id.source);
         cursors.insert(lane.id.clone(), lane.cursor.clone());
     }
+    let due = shared.quarantine.accounts();
     for stock in shared.all_stocks() {
         for destination in Destination::ALL {
             let id = LaneId { source: stock.source.clone(), destination };
@@ -195,7 +207,7 @@ fn place_lanes(shared: &Shared, saved: Option<&Snapshot>, report: &mut RecoveryR
             }
             state.settle(end, planned);
             let pending = planned - state.totals.sum();
-            report.pending += pending;
+            report.pending += pending + due.get(&id).map_or(0, |account| account.due_events);
             if pending > 0 && low.volume > 0 && !log.volumes.contains_key(&low.volume) && !report.missing.contains(&low.volume) {
                 report.missing.push(low.volume);
             }

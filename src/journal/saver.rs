@@ -44,6 +44,8 @@ pub(super) struct Saver {
     /// Cursor files that a newer one replaces.
     older: Vec<u64>,
     failures: u32,
+    /// Attempts in a row to mark what was sent again.
+    marks_failed: u32,
     last: Snapshot,
 }
 
@@ -74,14 +76,18 @@ impl Saver {
         let next_file = found.ids.iter().max().map_or(1, |id| id + 1);
         let used = found.file.as_ref().map(|file| file.id);
         let older = found.ids.into_iter().filter(|id| Some(*id) != used).collect();
-        Self { shared, file: found.file, number: found.number, next_file, older, failures: 0, last: Snapshot::default() }
+        Self { shared, file: found.file, number: found.number, next_file, older, failures: 0, marks_failed: 0, last: Snapshot::default() }
     }
 
     /// Saves whenever there is something new, until the journal closes; then once more.
     pub(super) fn run(mut self) {
         loop {
             let woken = self.shared.saver.wait(None, GATHER);
+            let waiters = std::mem::take(&mut *lock(&self.shared.save_waiters));
             let saved = self.step();
+            for waiter in waiters {
+                let _ = waiter.send(saved.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string())).copied());
+            }
             match woken {
                 Woken::Closing => {
                     if saved.is_err() {
@@ -101,6 +107,26 @@ impl Saver {
 
     /// Makes the present state durable and lets go on what waited for it.
     pub(super) fn step(&mut self) -> io::Result<()> {
+        // Before the cursors: an entry that is void must not look as if its record's end had made it count.
+        let marks = self.shared.quarantine.save(&self.shared);
+        let cursors = self.save_cursors();
+        match marks {
+            Ok(()) => {
+                self.marks_failed = 0;
+                self.shared.ring_due();
+                cursors
+            }
+            Err(error) => {
+                self.marks_failed += 1;
+                if self.marks_failed == FAILURES_MAX {
+                    tracing::error!(%error, "what was sent again cannot be marked: a crash now would send it once more");
+                }
+                cursors.and(Err(error))
+            }
+        }
+    }
+
+    fn save_cursors(&mut self) -> io::Result<()> {
         let (snapshot, saved) = snapshot(&self.shared);
         if snapshot == self.last && self.file.is_some() {
             return Ok(());

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    io,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -30,7 +31,7 @@ pub(super) struct Shared {
     pub queue: Queue,
     pub log: Mutex<Log>,
     pub stocks: RwLock<Stocks>,
-    pub quarantine: Mutex<Quarantine>,
+    pub quarantine: Quarantine,
     /// The newest revision raised or appended.
     pub revision: AtomicU64,
     pub memory_bytes: AtomicUsize,
@@ -38,11 +39,16 @@ pub(super) struct Shared {
     pub status: Mutex<Status>,
     pub saver: Alarm,
     pub keeper: Alarm,
+    /// Who waits for the next save.
+    pub save_waiters: Mutex<Vec<SaveWaiter>>,
     /// One at a time makes room for a new volume.
     pub preparing: Mutex<()>,
     pub sync_observer: OnceLock<SyncObserver>,
     pub tuning: Tuning,
 }
+
+/// Hears how the next save went.
+pub(super) type SaveWaiter = tokio::sync::oneshot::Sender<io::Result<()>>;
 
 /// What only tests turn.
 #[derive(Debug, Clone, Copy)]
@@ -241,6 +247,16 @@ impl Shared {
 }
 
 impl Shared {
+    /// Wakes the lanes that have something to send again.
+    pub(super) fn ring_due(&self) {
+        for lane in self.quarantine.lanes_due() {
+            let stock = self.stock(&lane.source);
+            let core = stock.lanes.of(lane.destination);
+            core.due.store(true, Ordering::Release);
+            core.bell.notify_one();
+        }
+    }
+
     /// The newest revision.
     pub(super) fn revision(&self) -> Revision {
         Revision(self.revision.load(Ordering::Acquire))

@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use bytes::Bytes;
@@ -34,6 +37,10 @@ pub(super) struct LaneCore {
     pub bell: Notify,
     /// Events completed that no durable cursor knows yet.
     pub unsaved_events: AtomicU64,
+    /// Whether something is in quarantine of a record that is not complete.
+    pub keeps: AtomicBool,
+    /// Whether there may be something in quarantine that the lane is to send again.
+    pub due: AtomicBool,
 }
 
 /// One record in memory.

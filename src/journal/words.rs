@@ -1,6 +1,6 @@
 //! The journal's words: what is appended, where it stands, what comes out.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
@@ -13,6 +13,19 @@ pub struct Position {
     pub volume: u64,
     /// Bytes from the start of that volume.
     pub offset: u64,
+}
+
+impl Position {
+    /// The place of an entry of the quarantine that is sent again: behind every volume.
+    pub(super) const fn of_entry(id: QuarantineId) -> Self {
+        Self { volume: u64::MAX, offset: id.0 }
+    }
+
+    /// Which entry of the quarantine it is the place of; None for a place in the log.
+    #[must_use]
+    pub const fn quarantine_id(self) -> Option<QuarantineId> {
+        if self.volume == u64::MAX { Some(QuarantineId(self.offset)) } else { None }
+    }
 }
 
 impl fmt::Display for Position {
@@ -51,6 +64,16 @@ impl fmt::Display for LaneId {
     }
 }
 
+/// The number of an entry of the quarantine. Numbers grow over all lanes, and none is used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct QuarantineId(pub u64);
+
+impl fmt::Display for QuarantineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 /// One record, as a lane gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -60,6 +83,14 @@ pub struct Entry {
     pub payload: Bytes,
     /// How many of its events are planned for this lane, 1 or more.
     pub planned: u32,
+}
+
+impl Entry {
+    /// Whether an operator had it sent again from the quarantine: whatever was sent before under its messageId, it goes.
+    #[must_use]
+    pub const fn is_redriven(&self) -> bool {
+        self.position.quarantine_id().is_some()
+    }
 }
 
 /// How the events of one record ended. The sum is the record's planned count.
@@ -116,8 +147,12 @@ pub struct Quarantined {
     pub position: Position,
     /// Its index in that envelope.
     pub index: u32,
-    /// The event, as JSON.
+    /// How many events it stands for: 1, or all of a record that cannot be read.
+    pub events: u32,
+    /// The event, as JSON, in the form that was refused.
     pub event: Bytes,
+    /// What is delivered when it is sent again: an envelope of this event alone.
+    pub envelope: Bytes,
     /// Why, in words.
     pub reason: String,
     /// The status of the answer; 0: there was none.
@@ -131,6 +166,45 @@ pub struct Quarantined {
 impl Quarantined {
     /// How much of an answer is kept.
     pub const ANSWER_BYTES_MAX: usize = 1024;
+}
+
+/// An event in quarantine, without the event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantineRow {
+    /// Its number.
+    pub id: QuarantineId,
+    /// Whose.
+    pub lane: LaneId,
+    /// How many events it stands for.
+    pub events: u32,
+    /// Why it is there.
+    pub reason: Arc<str>,
+    /// The status of the answer; 0: there was none.
+    pub status: u16,
+    /// Since when.
+    pub at: WallTime,
+}
+
+/// Which events of the quarantine are meant: those that fit everything that is named. Nothing named: all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pick {
+    /// This one.
+    pub id: Option<QuarantineId>,
+    /// Those of this source.
+    pub source: Option<SourceId>,
+    /// Those that this destination refused.
+    pub destination: Option<Destination>,
+    /// Those whose reason contains this text.
+    pub reason: Option<String>,
+}
+
+/// How much of the quarantine was moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moved {
+    /// Entries.
+    pub entries: u64,
+    /// Events that they stand for.
+    pub events: u64,
 }
 
 /// How much disk is used, and what for.

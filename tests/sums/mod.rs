@@ -26,7 +26,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 const TERMS: [&str; 7] = [
     "segue_events_delivered_total",
     "segue_queue_events",
-    "segue_events_quarantined_total",
+    "segue_quarantine_events",
     "segue_events_deduplicated_total",
     "segue_events_suppressed_total",
     "segue_events_expired_total",

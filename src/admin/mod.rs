@@ -1,0 +1,15 @@
+//! The admin API: HTTP and JSON on a unix socket, for the command line and the dashboard.
+//!
+//! It owns the socket. It answers root and its own user, nobody else; its requests, bodies, connections and times are bounded, so
+//! that nothing that happens here reaches the way of an event. It never tells a write key, and every change is in the log
+//! with the user who asked for it.
+
+mod answer;
+mod lanes;
+mod mask;
+mod quarantine;
+mod server;
+mod socket;
+
+pub use server::{AdminServer, Hub};
+pub use socket::SocketError;

@@ -1,0 +1,85 @@
+//! Lanes, as the admin API tells of them.
+
+use serde::{Deserialize, Serialize};
+
+/// All lanes, sorted by source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lanes {
+    /// [`schema::LANES`](super::schema::LANES)
+    pub schema: String,
+    /// The lanes.
+    pub lanes: Vec<Lane>,
+}
+
+/// The answer to a change of one lane: how it stands now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneAnswer {
+    /// [`schema::LANE`](super::schema::LANE)
+    pub schema: String,
+    /// The lane.
+    #[serde(flatten)]
+    pub lane: Lane,
+}
+
+/// One lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// The source's id.
+    pub source: String,
+    /// `segment` or `rudderstack`.
+    pub destination: String,
+    /// One word: `idle`, `delivering`, `unreachable`, `deferred`, `held`, `parked`, `unconfigured`, `quarantine_full`.
+    pub state: String,
+    /// Since when it is held or parked (RFC 3339); None for other states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Until when its destination asked to be left alone; None when it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Why it is parked; None when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When the oldest event arrived that waits in the journal; None: none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<String>,
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// Requests that had to be sent again, since the start.
+    pub retries: u64,
+    /// What became of its events.
+    pub ledger: Ledger,
+}
+
+/// What became of a lane's events. `planned` is the sum of the others, always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Events journalled for the lane.
+    pub planned: u64,
+    /// Answered with 2xx.
+    pub delivered: u64,
+    /// On their way: in the journal, or sent again from the quarantine.
+    pub pending: u64,
+    /// Refused for good and kept.
+    pub quarantined: u64,
+    /// Sent before.
+    pub deduplicated: u64,
+    /// Left out by a rule.
+    pub suppressed: u64,
+    /// Too old.
+    pub expired: u64,
+    /// Given up by an operator.
+    pub purged: u64,
+}
+
+/// How the sidecar is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// [`schema::HEALTH`](super::schema::HEALTH)
+    pub schema: String,
+    /// Whether it takes events.
+    pub ready: bool,
+    /// `writable`, `full` or `broken`.
+    pub journal: String,
+    /// Its version.
+    pub version: String,
+}

@@ -1,0 +1,33 @@
+//! What the admin API says: the JSON that the sidecar and its clients both speak.
+//!
+//! Plain data, and how times and names are written in it. Every object names its form in `schema`. Write keys are in none of them.
+//! A reader ignores members that it does not know.
+
+mod lane;
+mod problem;
+mod quarantine;
+
+pub use lane::{Health, Lane, LaneAnswer, Lanes, Ledger};
+pub use problem::{Problem, ProblemCode};
+pub use quarantine::{QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick};
+
+/// How many entries of the quarantine one answer has at most.
+pub const PAGE_ENTRIES_MAX: usize = 100;
+
+/// What an answer is, and in which version.
+pub mod schema {
+    /// [`Lanes`](super::Lanes)
+    pub const LANES: &str = "segue.lanes/v1";
+    /// [`LaneAnswer`](super::LaneAnswer)
+    pub const LANE: &str = "segue.lane/v1";
+    /// [`Health`](super::Health)
+    pub const HEALTH: &str = "segue.admin-health/v1";
+    /// [`QuarantinePage`](super::QuarantinePage)
+    pub const QUARANTINE: &str = "segue.quarantine/v1";
+    /// [`QuarantineDetail`](super::QuarantineDetail)
+    pub const QUARANTINE_ENTRY: &str = "segue.quarantine-entry/v1";
+    /// [`QuarantineMoved`](super::QuarantineMoved)
+    pub const QUARANTINE_MOVED: &str = "segue.quarantine-moved/v1";
+    /// [`Problem`](super::Problem)
+    pub const PROBLEM: &str = "segue.problem/v1";
+}

@@ -1,0 +1,297 @@
+//! The admin socket under everything but good manners, and an operator's changes under kill -9: the sidecar is the real binary, this
+//! process plays both vendors, the app and the operator.
+//!
+//! `SEGUE_KILLS` sets the number of kills (12), `SEGUE_SEED` repeats a run.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a story that cannot go on fails")]
+
+mod process;
+mod sums;
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use process::{Process, free_ports, get, metric, ready, seed};
+use segue::standin::{Fault, Key, Options, RudderStandin, Rule, SegmentStandin, Standin};
+use serde_json::Value;
+use sums::Sums;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UnixStream},
+};
+
+const SEGMENT_KEY: &str = "wk_test_admin_segment";
+const RUDDER_KEY: &str = "wk_test_admin_rudder";
+
+struct Scene {
+    segment: Standin,
+    rudder: Standin,
+    config: PathBuf,
+    log: PathBuf,
+    socket: PathBuf,
+    port: u16,
+    metrics_port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn set(seed: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = |key| Options { keys: vec![Key::enabled(key)], ..Options::default() };
+        let segment = SegmentStandin::start(options(SEGMENT_KEY)).await.unwrap();
+        let rudder = RudderStandin::start(options(RUDDER_KEY)).await.unwrap();
+        let [port, metrics_port] = free_ports(seed);
+        let (config, log, socket) = (dir.path().join("sidecar.toml"), dir.path().join("log"), dir.path().join("data/admin.sock"));
+        let text = format!(
+            "listen = \"127.0.0.1:{port}\"\nmetrics = \"127.0.0.1:{metrics_port}\"\n[journal]\ndir = \"data\"\nsize_max = \"64MiB\"\nvolume_size = \"2MiB\"\n[limits]\nbody_bytes_max = \"1MiB\"\ninflated_bytes_max = \"1MiB\"\n\
+             [segment]\nurl = \"{segment}\"\neu_url = \"{segment}\"\ncdn_url = \"{segment}\"\ncdn_settings_url = \"{segment}\"\n\
+             [rudderstack]\nurl = \"{rudder}\"\n[rudderstack.retry]\nfirst = \"20ms\"\nmax = \"100ms\"\n\
+             [[source]]\nname = \"web\"\nsegment_write_key = \"{SEGMENT_KEY}\"\nrudderstack_write_key = \"{RUDDER_KEY}\"\nroute = \"both\"\n",
+            segment = segment.url(),
+            rudder = rudder.url(),
+        );
+        fs::write(&config, text).unwrap();
+        fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
+        Self { segment, rudder, config, log, socket, port, metrics_port, _dir: dir }
+    }
+
+    async fn start(&self) -> Process {
+        let mut process = Process::run(&self.config, &self.log);
+        ready(&mut process, self.metrics_port).await;
+        process
+    }
+
+    async fn post(&self, id: &str, name: &str) {
+        let event = format!(r#"{{"type":"track","event":"{name}","anonymousId":"p-{id}","messageId":"{id}","writeKey":"{SEGMENT_KEY}"}}"#);
+        let request = format!(
+            "POST /v1/track HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{event}",
+            event.len()
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    async fn segue(&self, arguments: &[&str]) -> (i32, String) {
+        let mut command = process::command();
+        command.args(arguments).arg("--config").arg(&self.config);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
+    }
+
+    /// A count of the lane to RudderStack.
+    async fn count(&self, name: &str) -> u64 {
+        let page = get(self.metrics_port, "/metrics").await.unwrap_or_default();
+        metric(&page, name, &[("source", "web"), ("destination", "rudderstack")])
+    }
+
+    async fn until(&self, what: &str, name: &str, want: impl Fn(u64) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !want(self.count(name).await) {
+            assert!(Instant::now() < deadline, "{what}: {name} is {}", self.count(name).await);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn watch(&self) -> Sums {
+        Sums::watch(([127, 0, 0, 1], self.metrics_port).into())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_redriven_and_held_outlives_kill_9() {
+    let kills: u64 = std::env::var("SEGUE_KILLS").map_or(12, |text| text.parse().expect("SEGUE_KILLS is a number"));
+    let seed = seed();
+    println!("SEGUE_SEED={seed} SEGUE_KILLS={kills}");
+    let scene = Scene::set(seed).await;
+    let sums = scene.watch();
+    let mut process = scene.start().await;
+    let (mut random, mut sent) = (seed, 0);
+    for round in 0..kills {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // Some events are refused for good.
+        let poison = scene.rudder.faults().add(Rule::always(Fault::status(400)).for_event("Poison"));
+        for n in 0..5 {
+            scene.post(&format!("r{round}-{n}"), "Poison").await;
+            sent += 1;
+        }
+        scene.until("they are refused", "segue_queue_events", |pending| pending == 0).await;
+        assert!(scene.count("segue_quarantine_events").await >= 5);
+        scene.rudder.faults().lift(poison);
+        // Sent again, into an outage or not; then it dies, at once or a moment later.
+        let outage = (random >> 33) % 3;
+        let down = (outage > 0).then(|| scene.rudder.faults().add(Rule::always(Fault::status(503))));
+        let (code, said) = scene.segue(&["quarantine", "redrive", "--all", "--yes"]).await;
+        assert_eq!(code, 0, "{said}");
+        if outage < 2 {
+            tokio::time::sleep(Duration::from_millis((random >> 40) % 60)).await;
+        }
+        process.kill();
+        process = scene.start().await;
+        assert_eq!(scene.count("segue_quarantine_events").await, 0, "round {round}: what was confirmed stays so");
+        assert_eq!(scene.count("segue_events_planned_total").await, sent, "no event is counted twice");
+        if let Some(down) = down {
+            scene.rudder.faults().lift(down);
+        }
+        scene.until("they arrive", "segue_events_delivered_total", |delivered| delivered == sent).await;
+
+        // A hold that was confirmed is in force after the kill.
+        let (code, said) = scene.segue(&["hold", "set", "web", "rudderstack", "--yes"]).await;
+        assert_eq!(code, 0, "{said}");
+        process.kill();
+        let before = scene.rudder.taken().events.len();
+        process = scene.start().await;
+        scene.post(&format!("held-{round}"), "Fine").await;
+        sent += 1;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert_eq!((scene.count("segue_queue_events").await, scene.rudder.taken().events.len()), (1, before), "round {round}");
+        assert_eq!(scene.segue(&["hold", "release", "web", "rudderstack", "--yes"]).await.0, 0);
+        scene.until("it goes on", "segue_events_delivered_total", |delivered| delivered == sent).await;
+    }
+    let arrived: std::collections::BTreeSet<_> = scene.rudder.taken().events.iter().map(|event| event.message_id.clone()).collect();
+    assert_eq!(arrived.len() as u64, sent, "each event, none lost");
+    assert!(scene.segue(&["quarantine", "ls"]).await.1.starts_with("Nothing is in quarantine"));
+    sums.held().await;
+    assert!(process.stop(Duration::from_secs(15)).await.success());
+    assert!(!scene.socket.exists(), "the socket goes with the sidecar");
+}
+
+/// Asks the socket for something, raw.
+async fn ask(scene: &Scene, request: &[u8]) -> String {
+    let mut stream = UnixStream::connect(&scene.socket).await.unwrap();
+    let _ = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn request(method: &str, path: &str, body: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_socket_is_ours_and_what_is_done_to_it_touches_no_event() {
+    let scene = Scene::set(seed()).await;
+    let sums = scene.watch();
+    let process = scene.start().await;
+    let mode = |path: &std::path::Path| fs::symlink_metadata(path).unwrap().mode() & 0o777;
+    assert_eq!((mode(&scene.socket), mode(scene.socket.parent().unwrap())), (0o600, 0o700));
+
+    // Wrong requests hear what is wrong, as JSON.
+    let huge = "x".repeat(70 << 10);
+    for (method, path, body, status, word) in [
+        ("GET", "/v1/../../etc/passwd", "", "404", "not_found"),
+        ("GET", "/v1/quarantine/x", "", "400", "bad_request"),
+        ("GET", "/v1/quarantine?nonsense=1", "", "400", "bad_request"),
+        ("DELETE", "/v1/lanes", "", "404", "not_found"),
+        ("POST", "/v1/quarantine/release", "{}", "400", "bad_request"),
+        ("POST", "/v1/quarantine/release", r#"{"all":true,"oops":1}"#, "400", "bad_request"),
+        ("POST", "/v1/quarantine/release", "[[[[", "400", "bad_request"),
+        ("POST", "/v1/lanes/..%2F..%2Fx%00/rudderstack/hold", "", "404", "not_found"),
+        ("POST", "/v1/lanes/web/nowhere/hold", "", "404", "not_found"),
+        ("POST", "/v1/quarantine/redrive", huge.as_str(), "413", "too_large"),
+    ] {
+        let answer = ask(&scene, request(method, path, body).as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{method} {path}: {answer}");
+        let problem: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert_eq!(problem["code"], word, "{method} {path}: {problem}");
+    }
+    let lanes = ask(&scene, request("GET", "/v1/lanes", "").as_bytes()).await;
+    assert!(lanes.contains("segue.lanes/v1") && !lanes.contains(SEGMENT_KEY) && !lanes.contains(RUDDER_KEY), "{lanes}");
+
+    // Garbage, clients that hang in the middle of a request, a thousand requests: events go their way meanwhile.
+    for garbage in [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"GET / HTTP/9\r\n\r\n", b"\0\0\0\0\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+    {
+        ask(&scene, garbage).await;
+    }
+    let mut hanging = Vec::new();
+    for _ in 0..40 {
+        let mut stream = UnixStream::connect(&scene.socket).await.unwrap();
+        stream.write_all(b"POST /v1/quarantine/redrive HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n").await.unwrap();
+        hanging.push(stream);
+    }
+    let start = Instant::now();
+    for n in 0..50 {
+        scene.post(&format!("slow-{n}"), "Fine").await;
+    }
+    scene.until("events go their way", "segue_events_delivered_total", |delivered| delivered == 50).await;
+    println!("50 events beside 40 hanging clients: {:?}", start.elapsed());
+    let flood = async {
+        for _ in 0..1_000 {
+            ask(&scene, request("GET", "/v1/lanes", "").as_bytes()).await;
+        }
+    };
+    let events = async {
+        for n in 0..50 {
+            scene.post(&format!("flood-{n}"), "Fine").await;
+        }
+    };
+    tokio::join!(flood, events);
+    scene.until("events go their way", "segue_events_delivered_total", |delivered| delivered == 100).await;
+    drop(hanging);
+    assert_eq!(scene.segment.taken().events.len(), 100);
+    assert_eq!(scene.segue(&["hold", "ls"]).await.0, 0, "it still answers");
+    sums.held().await;
+
+    // A second sidecar does not take the socket away, and one that was killed leaves a socket that the next replaces.
+    process.kill();
+    assert!(scene.socket.exists(), "left behind");
+    assert_eq!(scene.segue(&["hold", "ls"]).await.0, 69);
+    let process = scene.start().await;
+    assert_eq!(scene.segue(&["hold", "ls"]).await.0, 0);
+    process.kill();
+
+    // A link at its place is not followed: the sidecar runs without the socket, and says so.
+    fs::remove_file(&scene.socket).unwrap();
+    let precious = scene.config.with_file_name("precious");
+    fs::write(&precious, "kept").unwrap();
+    std::os::unix::fs::symlink(&precious, &scene.socket).unwrap();
+    let process = scene.start().await;
+    scene.post("linked", "Fine").await;
+    assert!(process.said().contains("symbolic link"), "{}", process.said());
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "kept");
+    drop(process);
+}
+
+/// Another user is refused by the sidecar even where the file's mode lets them in. Needs root, to become somebody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_user_is_refused() {
+    if rustix::process::geteuid().as_raw() != 0 {
+        println!("not root: nobody else can be played here");
+        return;
+    }
+    let scene = Scene::set(seed()).await;
+    let process = scene.start().await;
+    let as_nobody = |path: PathBuf| {
+        let mut command = process::clean(std::process::Command::new("setpriv"));
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.arg(process::command().get_program()).args(["hold", "set", "web", "rudderstack", "--yes", "--attach"]).arg(path);
+        async move {
+            let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+            (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+        }
+    };
+    let (code, said) = as_nobody(scene.socket.clone()).await;
+    if said.contains("setpriv") {
+        println!("the binary is out of nobody's reach: {said}");
+        return;
+    }
+    assert_eq!(code, 77, "by the file's mode: {said}");
+    // Somebody opens every door; the sidecar still looks who comes in.
+    for (path, mode) in
+        [(&scene.socket, 0o777), (&scene.socket.parent().unwrap().to_owned(), 0o755), (&scene.config.parent().unwrap().to_owned(), 0o755)]
+    {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let (code, said) = as_nobody(scene.socket.clone()).await;
+    assert!(code == 77 && said.contains("another user"), "by the sidecar: {code} {said}");
+    assert!(process.said().contains("admin_denied"), "{}", process.said());
+    scene.post("m1", "Fine").await;
+    scene.until("the lane is not held", "segue_events_delivered_total", |delivered| delivered == 1).await;
+}
