@@ -11,12 +11,14 @@
 //! |---|---|---|
 //! | 0 words | [`model`] | plain data; no I/O, no tokio, no clock |
 //! | 1 rules | [`protocol`] (Segment's API) [`dialect`] (RudderStack's) [`routing`] [`policy`] | decide; pure: time and randomness are arguments |
-//! | 2 resources | [`clock`] [`journal`] [`tls`] [`telemetry`] [`upstream`] | own one outside thing each |
+//! | 2 resources | [`chance`] [`clock`] [`journal`] [`tls`] [`telemetry`] [`upstream`] | own one outside thing each |
 //! | 3 flows | [`ingress`] [`delivery`] | move events from one resource to another; they meet at the journal |
 //! | 4 settings | [`config`] | compose every module's own `Settings`; load, check |
 //! | 5 whole | [`app`] [`standin`] | the running sidecar; the two vendors, played for demos and tests |
-//! | 6 shows | [`demo`] | sidecar, stand-ins and traffic in one process |
+//! | 6 shows | [`demo`] [`simulation`] | sidecar, stand-ins and traffic in one process; the same in virtual time, for tests |
 //! | 7 faces | [`cli`] | talk to people |
+//!
+//! [`simulation`]: # "only in test builds"
 //!
 //! # Words
 //!
@@ -28,6 +30,7 @@
 //! configuration. *quarantine*: events that a destination refuses for good, kept with the reason.
 
 pub mod app;
+pub mod chance;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -40,6 +43,8 @@ pub mod model;
 pub mod policy;
 pub mod protocol;
 pub mod routing;
+#[cfg(test)]
+pub mod simulation;
 pub mod standin;
 pub mod telemetry;
 pub mod tls;

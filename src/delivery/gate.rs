@@ -11,8 +11,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+#[cfg(test)]
+use super::sabotage::{Sabotage, is_broken};
 use super::settings::Pace;
 use crate::{
+    chance,
     model::RateLimit,
     policy::{Admission, Backoff, Breaker, Pacer, Sign, Turn},
     upstream::Upstream,
@@ -59,6 +62,7 @@ impl Gate {
                 Admission::Go(turn) => return Pass { gate: self, turn, sign: Sign::Unknown, cause: String::new() },
                 Admission::AfterReport => changed.await,
                 Admission::Until(at) => tokio::select! {
+                    biased;
                     () = changed => {}
                     () = sleep_until(Instant::from_std(at)) => {}
                 },
@@ -74,7 +78,7 @@ impl Gate {
     fn report(&self, turn: Turn, sign: Sign, cause: &str) {
         let mut breaker = self.breaker();
         let (was_passing, was_steady) = (breaker.is_passing(), breaker.is_steady());
-        breaker.report(turn, sign, Instant::now().into_std(), random());
+        breaker.report(turn, sign, Instant::now().into_std(), chance::number());
         let is_passing = breaker.is_passing();
         drop(breaker);
         if was_passing && !is_passing {
@@ -133,13 +137,10 @@ impl Limit {
     /// Books a request and waits for its turn.
     pub(super) async fn wait(&self, events: u32) {
         let go = self.pacer.lock().unwrap_or_else(PoisonError::into_inner).book(events, Instant::now().into_std());
+        #[cfg(test)]
+        if is_broken(Sabotage::LimitIgnored) {
+            return;
+        }
         sleep_until(Instant::from_std(go)).await;
     }
-}
-
-/// Evenly spread over all numbers.
-pub(super) fn random() -> u64 {
-    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
-    // The version and variant bits are constant: each half covers for the other's.
-    high.rotate_left(32) ^ low
 }

@@ -23,9 +23,14 @@ mod park;
 mod records;
 mod rudderstack;
 mod runner;
+#[cfg(test)]
+mod sabotage;
 mod segment;
 mod settings;
 mod status;
+
+#[cfg(test)]
+pub(crate) use sabotage::{Sabotage, sabotage};
 
 pub use office::{Delivery, Upstreams};
 pub use settings::{Batch, Pace, Settings};

@@ -79,6 +79,8 @@ where
         .max_buf_size(buffer_size(&limits));
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(guarded), service));
     tokio::select! {
+        // In this order, so that a simulation repeats itself.
+        biased;
         outcome = connection.as_mut() => return outcome,
         () = asked(&mut shutdown) => connection.as_mut().graceful_shutdown(),
     }
@@ -111,6 +113,8 @@ where
         .keep_alive_timeout(Duration::from_secs(20));
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
+        // In this order, so that a simulation repeats itself.
+        biased;
         outcome = connection.as_mut() => return outcome,
         () = asked(&mut shutdown) => connection.as_mut().graceful_shutdown(),
         () = retired.notified() => connection.as_mut().graceful_shutdown(),

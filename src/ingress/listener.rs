@@ -9,7 +9,8 @@ use std::{
 };
 
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -28,8 +29,7 @@ pub struct Ingress {
     tls: Option<SocketAddr>,
     shutdown: watch::Sender<bool>,
     accepting: Vec<JoinHandle<()>>,
-    room: Arc<Semaphore>,
-    connections_max: usize,
+    gate: Arc<Gate>,
 }
 
 /// Why a listener did not start.
@@ -48,6 +48,7 @@ pub struct ListenError {
 struct OpenPerIp(Mutex<HashMap<IpAddr, usize>>);
 
 /// What all accept loops share.
+#[derive(Debug)]
 struct Gate {
     desk: Arc<Desk>,
     room: Arc<Semaphore>,
@@ -67,15 +68,14 @@ impl Ingress {
     /// # Errors
     /// When an address cannot be bound; nothing is accepted then.
     pub fn start(desk: &Arc<Desk>, tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self, ListenError> {
-        let connections_max = desk.settings.limits.connections_max;
         let (shutdown, asked) = watch::channel(false);
         let gate = Arc::new(Gate {
-            room: Arc::new(Semaphore::new(connections_max)),
+            room: Arc::new(Semaphore::new(desk.settings.limits.connections_max)),
             per_ip: Arc::default(),
             shutdown: asked,
             desk: Arc::clone(desk),
         });
-        let mut ingress = Self { plain: None, tls: None, shutdown, accepting: Vec::new(), room: Arc::clone(&gate.room), connections_max };
+        let mut ingress = Self { plain: None, tls: None, shutdown, accepting: Vec::new(), gate: Arc::clone(&gate) };
         if let Some(address) = desk.settings.listen {
             let (listener, bound) = bind(address)?;
             ingress.plain = Some(bound);
@@ -101,6 +101,12 @@ impl Ingress {
         self.tls
     }
 
+    /// Takes a connection that no listener accepted: a simulation's, in plain HTTP.
+    #[cfg(test)]
+    pub(crate) fn welcome(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: IpAddr) {
+        self.gate.welcome(stream, peer, None);
+    }
+
     /// Stops accepting, lets every request in flight be answered, and returns how many connections were still open when
     /// `within` had passed.
     pub async fn stop(self, within: Duration) -> usize {
@@ -110,7 +116,7 @@ impl Ingress {
         let _ = self.shutdown.send(true);
         let deadline = Instant::now() + within;
         loop {
-            let open = self.connections_max - self.room.available_permits();
+            let open = self.gate.desk.settings.limits.connections_max - self.gate.room.available_permits();
             if open == 0 || Instant::now() >= deadline {
                 return open;
             }
@@ -140,22 +146,16 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, gate: Arc<Gate>
                 continue;
             }
         };
-        let peer = peer.ip().to_canonical();
-        let Some(place) = gate.admit(peer) else {
-            gate.desk.counters.refused_connections.add(1);
-            continue;
-        };
-        let (tls, desk, shutdown) = (tls.clone(), Arc::clone(&gate.desk), gate.shutdown.clone());
-        tokio::spawn(async move {
-            converse(stream, peer, tls, desk, shutdown).await;
-            drop(place);
-        });
+        // Answers are one small write each: waiting to gather more would cost every client 40 ms.
+        let _ = stream.set_nodelay(true);
+        gate.welcome(stream, peer.ip().to_canonical(), tls.clone());
     }
 }
 
-async fn converse(stream: TcpStream, peer: IpAddr, tls: Option<TlsAcceptor>, desk: Arc<Desk>, shutdown: watch::Receiver<bool>) {
-    // Answers are one small write each: waiting to gather more would cost every client 40 ms.
-    let _ = stream.set_nodelay(true);
+async fn converse<S>(stream: S, peer: IpAddr, tls: Option<TlsAcceptor>, desk: Arc<Desk>, shutdown: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let Some(tls) = tls else { return serve(stream, Speech::Http1, peer, desk, shutdown).await };
     let Some((stream, speech)) = Box::pin(shake_hands(stream, tls, desk.settings.limits.handshake_timeout)).await else { return };
     serve(stream, speech, peer, desk, shutdown).await;
@@ -163,7 +163,10 @@ async fn converse(stream: TcpStream, peer: IpAddr, tls: Option<TlsAcceptor>, des
 
 /// None when the client broke off or took longer than `within`. The stream is boxed, as each future that it passes through
 /// would have room for it.
-async fn shake_hands(stream: TcpStream, tls: TlsAcceptor, within: Duration) -> Option<(Box<TlsStream<TcpStream>>, Speech)> {
+async fn shake_hands<S>(stream: S, tls: TlsAcceptor, within: Duration) -> Option<(Box<TlsStream<S>>, Speech)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let stream = timeout(within, tls.accept(stream)).await.ok()?.ok()?;
     let speech = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Speech::Http2,
@@ -174,6 +177,22 @@ async fn shake_hands(stream: TcpStream, tls: TlsAcceptor, within: Duration) -> O
 }
 
 impl Gate {
+    /// Lets a connection in, or drops it when there is no place for it.
+    fn welcome<S>(&self, stream: S, peer: IpAddr, tls: Option<TlsAcceptor>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Some(place) = self.admit(peer) else {
+            self.desk.counters.refused_connections.add(1);
+            return;
+        };
+        let (desk, shutdown) = (Arc::clone(&self.desk), self.shutdown.clone());
+        tokio::spawn(async move {
+            converse(stream, peer, tls, desk, shutdown).await;
+            drop(place);
+        });
+    }
+
     /// A place for a connection of `peer`; None when all are taken or the address has its share. Trusted proxies and loopback
     /// carry many clients and have no share of their own.
     fn admit(&self, peer: IpAddr) -> Option<Place> {

@@ -15,6 +15,7 @@ use super::{
     client_ip::client_ip,
 };
 use crate::{
+    chance,
     clock::Clock,
     journal::{AppendError, Journal, Record},
     model::{
@@ -134,7 +135,7 @@ impl Desk {
             return self.pass_unreadable(call).await;
         };
         let call = Call { encoding, ..call };
-        let id = EnvelopeId(uuid::Uuid::new_v4().as_u128());
+        let id = EnvelopeId(chance::id().as_u128());
         let decided = match self.decide(&call, id) {
             Decision::Decided(decided) => decided,
             Decision::Unreadable => return self.pass_unreadable(call).await,

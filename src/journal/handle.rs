@@ -37,7 +37,7 @@ struct Inner {
 
 /// The journal's threads; none once they have ended.
 #[derive(Debug, Default)]
-struct Threads {
+pub(super) struct Threads {
     commit: Option<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
 }
@@ -66,8 +66,11 @@ impl Journal {
         let keeping = Arc::clone(&shared);
         let commit = spawn("journal-commit", move || committer.run())?;
         let others = vec![spawn("journal-cursor", move || saver.run())?, spawn("journal-keeper", move || keeper::run(&keeping))?];
-        let threads = Mutex::new(Threads { commit: Some(commit), others });
-        Ok(Opened { journal: Self { inner: Arc::new(Inner { shared, threads }) }, report })
+        Ok(Opened { journal: Self::of(shared, Threads { commit: Some(commit), others }), report })
+    }
+
+    pub(super) fn of(shared: Arc<Shared>, threads: Threads) -> Self {
+        Self { inner: Arc::new(Inner { shared, threads: Mutex::new(threads) }) }
     }
 
     /// Keeps a record, and returns only when it is on disk: its bytes and its file's name. Dropping the future does not
@@ -131,7 +134,7 @@ impl Journal {
     /// When the quarantine cannot be read.
     pub async fn quarantined(&self, id: &LaneId) -> io::Result<Vec<Quarantined>> {
         let (shared, id) = (Arc::clone(&self.inner.shared), id.clone());
-        tokio::task::spawn_blocking(move || Quarantine::list(&shared, &id)).await.map_err(io::Error::other)?
+        self.inner.shared.beside(move || Quarantine::list(&shared, &id)).await.map_err(io::Error::other)?
     }
 
     /// How much disk is used.

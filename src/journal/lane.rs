@@ -79,7 +79,7 @@ impl Lane {
     async fn read(&mut self, from: Position) {
         let reading = self.reading.get_or_insert_with(|| {
             let (shared, stock, destination) = (Arc::clone(&self.shared), Arc::clone(&self.stock), self.destination);
-            tokio::task::spawn_blocking(move || read_on(&shared, &stock, destination, from))
+            self.shared.beside(move || read_on(&shared, &stock, destination, from))
         });
         let read = reading.await;
         self.reading = None;
@@ -195,7 +195,7 @@ impl Lane {
     /// When it could not be made durable.
     pub async fn quarantine(&self, item: Quarantined) -> Result<(), QuarantineError> {
         let (shared, id) = (Arc::clone(&self.shared), self.id());
-        let kept = tokio::task::spawn_blocking(move || {
+        let kept = self.shared.beside(move || {
             if shared.queue.is_closed() {
                 return Err(QuarantineError::Closed);
             }

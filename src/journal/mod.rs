@@ -127,8 +127,17 @@ mod saver;
 mod scan;
 mod settings;
 mod shared;
+#[cfg(test)]
+mod stepped;
 mod stock;
 mod words;
+
+#[cfg(test)]
+pub(crate) use self::{
+    model_disk::{Lie, ModelDisk, Trouble},
+    sabotage::Sabotage,
+    stepped::Tempo,
+};
 
 pub use disk::{Disk, DiskFile};
 pub use error::{AppendError, OpenError, QuarantineError};

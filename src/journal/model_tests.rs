@@ -138,6 +138,7 @@ impl World {
             full_pause: Duration::ZERO,
             allocation_group_bytes: self.allocation_group_bytes,
             sabotage: self.broken.sabotage,
+            ..Tuning::default()
         }
     }
 

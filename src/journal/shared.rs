@@ -6,8 +6,10 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     Disk, Settings,
@@ -57,6 +59,8 @@ pub(super) struct Tuning {
     pub allocation_group_bytes: u64,
     #[cfg(test)]
     pub sabotage: super::sabotage::Sabotage,
+    #[cfg(test)]
+    pub beside: super::stepped::Beside,
 }
 
 impl Default for Tuning {
@@ -68,6 +72,8 @@ impl Default for Tuning {
             allocation_group_bytes: ALLOCATION_GROUP_BYTES,
             #[cfg(test)]
             sabotage: super::sabotage::Sabotage::None,
+            #[cfg(test)]
+            beside: super::stepped::Beside::Threads,
         }
     }
 }
@@ -241,6 +247,15 @@ impl Shared {
 }
 
 impl Shared {
+    /// Does what blocks on a thread beside the runtime's.
+    pub(super) fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        #[cfg(test)]
+        if self.tuning.beside == super::stepped::Beside::Runtime {
+            return tokio::spawn(async move { work() });
+        }
+        tokio::task::spawn_blocking(work)
+    }
+
     /// The newest revision.
     pub(super) fn revision(&self) -> Revision {
         Revision(self.revision.load(Ordering::Acquire))

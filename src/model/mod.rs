@@ -3,6 +3,8 @@
 //! Nothing here does I/O, reads a clock or knows about tokio. Times, randomness and keys come in as arguments.
 
 mod destination;
+#[cfg(test)]
+mod dice;
 mod envelope;
 mod event;
 pub mod json;
@@ -13,6 +15,9 @@ mod secret;
 mod source;
 mod time;
 mod units;
+
+#[cfg(test)]
+pub(crate) use dice::Dice;
 
 pub use destination::{Destination, PerDestination};
 pub use envelope::{BasicAuth, DecodeError, Encoding, Endpoint, Envelope, EnvelopeId};
