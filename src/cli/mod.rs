@@ -9,6 +9,7 @@ mod check;
 mod command;
 mod config;
 mod exit;
+mod harden;
 mod health;
 mod run;
 mod talk;
@@ -30,11 +31,13 @@ use command::{CertsCommand, Command, ConfigCommand, Standin};
 pub use exit::Exit;
 use talk::Talk;
 
-use crate::config::nearest;
+use crate::{config::nearest, telemetry};
 
 /// Runs the command of this process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    harden::harden();
+    telemetry::guard_panics();
     run(std::env::args_os()).into()
 }
 

@@ -13,6 +13,16 @@ pub enum OpenError {
         /// The data directory.
         dir: String,
     },
+    /// Other users can get at the directory or at a file in it.
+    #[error("{path} {how}: {fix}")]
+    Exposed {
+        /// The directory or the file.
+        path: String,
+        /// How.
+        how: String,
+        /// What to do.
+        fix: String,
+    },
     /// A file was written by a newer segue.
     #[error("{file} has format {found}; this segue knows formats up to {known}: use the newer segue, or another data directory")]
     NewerFormat {

@@ -97,6 +97,7 @@ mod alarm;
 mod bytes;
 mod commit;
 mod cursor;
+mod custody;
 mod disk;
 mod error;
 #[cfg(test)]
@@ -132,13 +133,7 @@ mod stepped;
 mod stock;
 mod words;
 
-#[cfg(test)]
-pub(crate) use self::{
-    model_disk::{Lie, ModelDisk, Trouble},
-    sabotage::Sabotage,
-    stepped::Tempo,
-};
-
+pub use custody::{Exposed, Gravity, exposed};
 pub use disk::{Disk, DiskFile};
 pub use error::{AppendError, OpenError, QuarantineError};
 pub use handle::{Journal, Opened};
@@ -146,6 +141,13 @@ pub use lane::Lane;
 pub use real::RealDisk;
 pub use settings::Settings;
 pub use words::{CursorOrigin, Entry, Faults, Health, LaneId, Ledger, Position, Quarantined, Record, RecoveryReport, Tally, Usage};
+
+#[cfg(test)]
+pub(crate) use self::{
+    model_disk::{Lie, ModelDisk, Trouble},
+    sabotage::Sabotage,
+    stepped::Tempo,
+};
 
 /// How many completed events of a lane may be not durable yet before [`Lane::next`] holds back: the bound of the
 /// duplicates after a crash, besides what was in flight.

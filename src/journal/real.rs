@@ -10,7 +10,11 @@ use std::{
 
 use rustix::fs::{Advice, AtFlags, Dir, FallocateFlags, Mode, OFlags, fadvise, fallocate, openat, renameat, unlinkat};
 
-use super::{Disk, DiskFile, OpenError, names};
+use super::{
+    Disk, DiskFile, OpenError,
+    custody::{Exposed, Gravity, exposed_of},
+    names,
+};
 
 /// A directory of the file system, locked for this process.
 #[derive(Debug)]
@@ -30,7 +34,7 @@ impl RealDisk {
     /// Blocks for a moment.
     ///
     /// # Errors
-    /// When another process has it, or the disk refuses.
+    /// When another process has it, when other users can get at it, or the disk refuses.
     pub fn open(dir: &Path) -> Result<Arc<dyn Disk>, OpenError> {
         let failed = |doing: &str, source| OpenError::Disk { doing: format!("cannot {doing} {}", dir.display()), source };
         if !dir.is_dir() {
@@ -40,6 +44,13 @@ impl RealDisk {
             }
         }
         let handle = File::open(dir).map_err(|error| failed("open", error))?;
+        for Exposed { path, how, fix, gravity } in exposed_of(&handle, dir).map_err(|error| failed("look into", error))? {
+            let path = path.display().to_string();
+            match gravity {
+                Gravity::Refused => return Err(OpenError::Exposed { path, how, fix }),
+                Gravity::Tolerated => tracing::warn!(event = "journal_exposed", path, how, fix, "others can get at the data directory"),
+            }
+        }
         let lock = open_in(&handle, names::LOCK, OFlags::CREATE).map_err(|error| failed("lock", error))?;
         match lock.try_lock() {
             Ok(()) => Ok(Arc::new(Self { handle, _lock: lock })),

@@ -2,11 +2,13 @@
 //!
 //! Nothing here does I/O, reads a clock or knows about tokio. Times, randomness and keys come in as arguments.
 
+mod custody;
 mod destination;
 #[cfg(test)]
 mod dice;
 mod envelope;
 mod event;
+mod inert;
 pub mod json;
 mod outline;
 mod plan;
@@ -16,12 +18,11 @@ mod source;
 mod time;
 mod units;
 
-#[cfg(test)]
-pub(crate) use dice::Dice;
-
+pub use custody::{Custody, Exposure};
 pub use destination::{Destination, PerDestination};
 pub use envelope::{BasicAuth, DecodeError, Encoding, Endpoint, Envelope, EnvelopeId};
 pub use event::{EventKind, MessageId};
+pub use inert::{inert, inert_but};
 pub use outline::{EventPlace, Naming, Outline};
 pub use plan::{Plan, Revision, Selection};
 pub use reading::{Frame, Head, Member, ReadError, Reading};
@@ -29,6 +30,9 @@ pub use secret::{KeyPrint, Secret};
 pub use source::{SourceId, SourceIdError};
 pub use time::WallTime;
 pub use units::{ByteSize, Percent, RateLimit, Span, UnitError};
+
+#[cfg(test)]
+pub(crate) use dice::Dice;
 
 /// How the subject of every local CA begins. It stands here as those who make one (`tls`) and those who must not trust
 /// one (`upstream`) may not know each other.

@@ -130,7 +130,7 @@ impl Script {
             routes: (0..sources).map(|_| ROUTES[pick(&mut dice, ROUTES.len())]).collect(),
             clients: pick(&mut dice, 4) + 2,
             traffic,
-            think_ms: [50, 300, 1_500, 5_000][pick(&mut dice, 4)],
+            think_ms: [150, 400, 1_500, 5_000][pick(&mut dice, 4)],
             incidents: Vec::new(),
             on_full: if dice.once_in(2) { OnFull::Relay } else { OnFull::Answer429 },
             volume_size: ByteSize([32 << 10, 64 << 10, 256 << 10][pick(&mut dice, 3)]),
