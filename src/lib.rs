@@ -11,13 +11,15 @@
 //! |---|---|---|
 //! | 0 words | [`model`] | plain data; no I/O, no tokio, no clock |
 //! | 1 rules | [`protocol`] (Segment's API) [`dialect`] (RudderStack's) [`routing`] [`policy`] [`wire`] (what the admin API says) | decide; pure: time and randomness are arguments |
-//! | 2 resources | [`clock`] [`journal`] [`tls`] [`telemetry`] [`upstream`] [`client`] (of the admin API) | own one outside thing each |
+//! | 2 resources | [`chance`] [`clock`] [`journal`] [`tls`] [`telemetry`] [`upstream`] [`client`] (of the admin API) | own one outside thing each |
 //! | 3 flows | [`ingress`] [`delivery`] | move events from one resource to another; they meet at the journal |
 //! | 4 settings | [`config`] | compose every module's own `Settings`; load, check |
 //! | 5 control | [`admin`] | show and change the running system |
 //! | 6 whole | [`app`] [`standin`] | the running sidecar; the two vendors, played for demos and tests |
-//! | 7 shows | [`demo`] | sidecar, stand-ins and traffic in one process |
+//! | 7 shows | [`demo`] [`simulation`] | sidecar, stand-ins and traffic in one process; the same in virtual time, for tests |
 //! | 8 faces | [`cli`] | talk to people |
+//!
+//! [`simulation`]: # "only in test builds"
 //!
 //! # Words
 //!
@@ -31,6 +33,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod chance;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -44,6 +47,8 @@ pub mod model;
 pub mod policy;
 pub mod protocol;
 pub mod routing;
+#[cfg(test)]
+pub mod simulation;
 pub mod standin;
 pub mod telemetry;
 pub mod tls;

@@ -22,7 +22,7 @@ use crate::{
     config::{Config, DataDirectory},
     delivery::{Delivery, Upstreams},
     ingress::{Counters, Desk, Ingress, ListenError, Relays},
-    journal::{Disk, Journal, LaneId, Ledger, OpenError, RealDisk, RecoveryReport},
+    journal::{Disk, Journal, LaneId, Ledger, OpenError, Opened, RealDisk, RecoveryReport},
     model::Revision,
     routing::{SourceConflict, Sources},
     telemetry::{Exposition, Health, MetricsServer, Readiness},
@@ -134,7 +134,7 @@ impl Sidecar {
     /// # Errors
     /// When a part cannot start.
     pub async fn start_with(config: Config, clock: Clock) -> Result<Handle, StartError> {
-        Self::start_parts(config, clock, None).await
+        Self::start_parts(config, clock, async |config: &Config| open_journal(config, None).await).await
     }
 
     /// As [`Sidecar::start_with`], with the journal on a disk of the caller's: tests put one there that fails. The data
@@ -143,11 +143,15 @@ impl Sidecar {
     /// # Errors
     /// When a part cannot start.
     pub async fn start_on(config: Config, clock: Clock, disk: Arc<dyn Disk>) -> Result<Handle, StartError> {
-        Self::start_parts(config, clock, Some(disk)).await
+        Self::start_parts(config, clock, async |config: &Config| open_journal(config, Some(disk)).await).await
     }
 
-    /// `disk`: None opens the configured data directory.
-    async fn start_parts(config: Config, clock: Clock, disk: Option<Arc<dyn Disk>>) -> Result<Handle, StartError> {
+    /// On the journal that `open` opens: a simulation's has no threads.
+    pub(crate) async fn start_parts(
+        config: Config,
+        clock: Clock,
+        open: impl AsyncFnOnce(&Config) -> Result<Opened, StartError>,
+    ) -> Result<Handle, StartError> {
         // Everything that can be wrong without touching the world comes first.
         let sources = Sources::new(Revision::default(), config.sources.clone())?;
         let relays = relays(&config)?;
@@ -156,7 +160,7 @@ impl Sidecar {
             Some(settings) => Some(load_certificates(settings, clock.clone()).await?),
             None => None,
         };
-        let (journal, report) = open_journal(&config, disk).await?;
+        let Opened { journal, report } = open(&config).await?;
         let sources = Arc::new(ArcSwap::from_pointee(sources.at(journal.revision())));
 
         let exposition = Arc::new(Exposition::new());
@@ -228,6 +232,18 @@ impl Handle {
     #[must_use]
     pub const fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Takes a connection that no listener accepted.
+    #[cfg(test)]
+    pub(crate) const fn ingress(&self) -> &Ingress {
+        &self.ingress
+    }
+
+    /// How each lane stands.
+    #[cfg(test)]
+    pub(crate) fn lanes(&self) -> Vec<crate::delivery::LaneStatus> {
+        self.delivery.lanes()
     }
 
     /// What the ingress counted.
@@ -312,7 +328,8 @@ async fn load_certificates(settings: crate::tls::Settings, clock: Clock) -> Resu
     Ok(loaded.map_err(|_| StartError::Interrupted)??)
 }
 
-async fn open_journal(config: &Config, disk: Option<Arc<dyn Disk>>) -> Result<(Journal, RecoveryReport), StartError> {
+/// `disk`: None opens the configured data directory.
+async fn open_journal(config: &Config, disk: Option<Arc<dyn Disk>>) -> Result<Opened, StartError> {
     let settings = config.journal.clone();
     let dir = settings.dir.display().to_string();
     let opened = tokio::task::spawn_blocking(move || {
@@ -320,8 +337,7 @@ async fn open_journal(config: &Config, disk: Option<Arc<dyn Disk>>) -> Result<(J
         Journal::open(disk, &settings)
     });
     let opened = opened.await;
-    let opened = opened.map_err(|_| StartError::Interrupted)?.map_err(|source| StartError::Journal { dir, source })?;
-    Ok((opened.journal, opened.report))
+    opened.map_err(|_| StartError::Interrupted)?.map_err(|source| StartError::Journal { dir, source })
 }
 
 async fn serve_metrics(

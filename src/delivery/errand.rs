@@ -14,6 +14,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+#[cfg(test)]
+use super::sabotage::{Sabotage, is_broken};
 use super::{
     figures::Figures,
     gate::{Gate, Limit, Pass},
@@ -283,8 +285,11 @@ fn write_call(way: &Way, source: &Source, cargo: &Cargo) -> Result<(Call, Option
 /// that say how the body is written and who wrote it, and the key where the client had put it.
 fn segment_call(way: &Way, source: &Source, opened: &Opened) -> Result<(Call, Edits), String> {
     let envelope = &opened.envelope;
+    let now = way.clock.now();
+    #[cfg(test)]
+    let now = if is_broken(Sabotage::SentAtKept) { envelope.received_at } else { now };
     let copy = guarded(|| {
-        let copy = protocol::segment_copy(envelope, &opened.inflated, way.clock.now());
+        let copy = protocol::segment_copy(envelope, &opened.inflated, now);
         copy.map_err(|error| format!("the copy for Segment cannot be made: {error}"))
     })?;
     let mut headers = HeaderMap::with_capacity(5);

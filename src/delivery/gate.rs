@@ -11,8 +11,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+#[cfg(test)]
+use super::sabotage::{Sabotage, is_broken};
 use super::settings::Pace;
 use crate::{
+    chance,
     model::RateLimit,
     policy::{Admission, Backoff, Breaker, Outcome, Pacer, Ramp, RetryBudget, Sign, Turn},
     upstream::Upstream,
@@ -74,6 +77,7 @@ impl Gate {
                 Admission::Go(turn) => return Pass { gate: self, turn, arrived: None, sign: Sign::Unknown, cause: String::new() },
                 Admission::AfterReport => changed.await,
                 Admission::Until(at) => tokio::select! {
+                    biased;
                     () = changed => {}
                     () = sleep_until(Instant::from_std(at)) => {}
                 },
@@ -124,7 +128,7 @@ impl Gate {
         let now = Instant::now().into_std();
         let mut condition = self.condition();
         let (was_passing, was_steady) = (condition.breaker.is_passing(), condition.breaker.is_steady());
-        condition.breaker.report(pass.turn, pass.sign, now, random());
+        condition.breaker.report(pass.turn, pass.sign, now, chance::number());
         let is_passing = condition.breaker.is_passing();
         if let Some(events) = pass.arrived {
             condition.retries.earn();
@@ -198,13 +202,10 @@ impl Limit {
     /// Books a request and waits for its turn.
     pub(super) async fn wait(&self, events: u32) {
         let go = self.pacer.lock().unwrap_or_else(PoisonError::into_inner).book(events, Instant::now().into_std());
+        #[cfg(test)]
+        if is_broken(Sabotage::LimitIgnored) {
+            return;
+        }
         sleep_until(Instant::from_std(go)).await;
     }
-}
-
-/// Evenly spread over all numbers.
-pub(super) fn random() -> u64 {
-    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
-    // The version and variant bits are constant: each half covers for the other's.
-    high.rotate_left(32) ^ low
 }

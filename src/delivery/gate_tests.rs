@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    gate::{Gate, Limit, random},
+    gate::{Gate, Limit},
     settings::Pace,
 };
 use crate::{
@@ -57,9 +57,9 @@ async fn herd(pace: Pace, up: impl Fn(Duration) -> u16 + Send + Sync + 'static, 
                 let mut failures = 0;
                 loop {
                     if failures > 0 {
-                        sleep(backoff.wait(failures, random())).await;
+                        sleep(backoff.wait(failures, chance::number())).await;
                         while let Some(at) = gate.retry_wait() {
-                            sleep_until(at + Duration::from_millis(random() % 100)).await;
+                            sleep_until(at + Duration::from_millis(chance::number() % 100)).await;
                         }
                         gate.spend_retry();
                     }

@@ -28,10 +28,15 @@ mod records;
 mod resends;
 mod rudderstack;
 mod runner;
+#[cfg(test)]
+mod sabotage;
 mod segment;
 mod settings;
 mod status;
 mod window;
+
+#[cfg(test)]
+pub(crate) use sabotage::{Sabotage, sabotage};
 
 pub use control::{HoldError, LaneControl};
 pub use office::{Delivery, Upstreams};

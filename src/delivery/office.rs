@@ -1,7 +1,7 @@
 //! All lanes: started, watched, stopped.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64, atomic::Ordering},
     time::Duration,
 };
@@ -67,7 +67,7 @@ pub(super) struct Office {
     seen: Option<Arc<Seen>>,
     figures: Arc<Figures>,
     control: watch::Sender<Control>,
-    lanes: Mutex<HashMap<LaneId, Desk>>,
+    lanes: Mutex<BTreeMap<LaneId, Desk>>,
     /// Lanes that ended by a fault of ours and were started again.
     restarts: AtomicU64,
 }
@@ -144,7 +144,7 @@ impl Delivery {
         // An aborted task is over once it is awaited; then nothing of it touches the journal any more.
         let _ = (&mut self.supervisor).await;
         self.office.control.send_replace(Control::Stop);
-        let desks: Vec<Desk> = self.office.lanes().drain().map(|(_, desk)| desk).collect();
+        let desks: Vec<Desk> = std::mem::take(&mut *self.office.lanes()).into_values().collect();
         for mut desk in desks {
             if timeout_at(deadline, &mut desk.task).await.is_err() {
                 desk.task.abort();
@@ -302,7 +302,7 @@ impl Office {
         sheet.counter("segue_lane_restarts", "Lanes started again after a fault of segue", &[], self.restarts.load(Ordering::Relaxed));
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<LaneId, Desk>> {
+    fn lanes(&self) -> MutexGuard<'_, BTreeMap<LaneId, Desk>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

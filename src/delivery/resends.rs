@@ -68,8 +68,9 @@ impl Seen {
     pub(super) async fn restore(&self, journal: Journal) {
         let read = async {
             let mut window = Window::new(self.prints_max);
-            let read = tokio::task::spawn_blocking(move || {
-                journal.read_marks(|mark| window.push(mark));
+            let reader = journal.clone();
+            let read = journal.beside(move || {
+                reader.read_marks(|mark| window.push(mark));
                 window.turned_round()
             });
             match read.await {

@@ -5,6 +5,8 @@ use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 use bytes::Bytes;
 use tokio::time::Instant;
 
+#[cfg(test)]
+use super::sabotage::{Sabotage, is_broken};
 use super::{
     alone::alone,
     leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, Retries, give_up, guarded},
@@ -40,6 +42,12 @@ impl Leg for SegmentLeg {
         match read {
             Ok((persons, opened)) => {
                 self.held_bytes += opened.bytes();
+                #[cfg(test)]
+                let persons = if is_broken(Sabotage::OrderBroken) { Vec::new() } else { persons };
+                #[cfg(test)]
+                if is_broken(Sabotage::CompletedEarly) {
+                    ends.complete.push((entry.position, Tally { delivered: entry.planned, ..Tally::default() }));
+                }
                 let held = Held { opened: Arc::new(opened), position: entry.position, planned: entry.planned, failures: 0 };
                 self.order.add(held, persons);
             }

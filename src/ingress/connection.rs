@@ -159,6 +159,8 @@ where
 {
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
+        // In this order, so that a simulation repeats itself.
+        biased;
         outcome = connection.as_mut() => return outcome,
         () = lingered(&mut ending.shutdown, ending.linger) => {}
         () = ending.retired.notified() => {}

@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
@@ -31,7 +32,7 @@ pub struct Ingress {
     shutdown: watch::Sender<Course>,
     accepting: Vec<JoinHandle<()>>,
     watching: JoinHandle<()>,
-    room: Arc<Room>,
+    gate: Arc<Gate>,
 }
 
 /// Where the way in stands.
@@ -57,6 +58,7 @@ pub struct ListenError {
 }
 
 /// What all accept loops share.
+#[derive(Debug)]
 struct Gate {
     desk: Arc<Desk>,
     room: Arc<Room>,
@@ -72,9 +74,9 @@ impl Ingress {
         let limits = &desk.settings.limits;
         let room = Room::new(descriptors::connections_max(limits.connections_max), limits.connections_per_ip_max);
         let (shutdown, asked) = watch::channel(Course::Open);
-        let gate = Arc::new(Gate { room: Arc::clone(&room), shutdown: asked, desk: Arc::clone(desk) });
+        let gate = Arc::new(Gate { room, shutdown: asked, desk: Arc::clone(desk) });
         let watching = tokio::spawn(watch(Arc::clone(desk)));
-        let mut ingress = Self { plain: None, tls: None, shutdown, accepting: Vec::new(), watching, room };
+        let mut ingress = Self { plain: None, tls: None, shutdown, accepting: Vec::new(), watching, gate: Arc::clone(&gate) };
         if let Some(address) = desk.settings.listen {
             let (listener, bound) = bind(address)?;
             ingress.plain = Some(bound);
@@ -100,12 +102,18 @@ impl Ingress {
         self.tls
     }
 
+    /// Takes a connection that no listener accepted: a simulation's, in plain HTTP.
+    #[cfg(test)]
+    pub(crate) fn welcome(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: IpAddr) {
+        self.gate.take(stream, peer, None);
+    }
+
     /// Tells every client to go with its next answer, goes on accepting until all are gone, then closes: who has sent a request is
     /// answered. Returns how many connections were still open when `within` had passed.
     pub async fn stop(self, within: Duration) -> usize {
         let deadline = Instant::now() + within;
         self.shutdown.send_replace(Course::Leaving);
-        emptied(&self.room, deadline).await;
+        emptied(&self.gate.room, deadline).await;
         self.shutdown.send_replace(Course::Closed);
         for mut task in self.accepting {
             // It ends with the connections that the system had accepted for it.
@@ -116,7 +124,7 @@ impl Ingress {
         self.watching.abort();
         // An aborted task is over once it is awaited; then it holds nothing of the journal any more.
         let _ = self.watching.await;
-        emptied(&self.room, deadline.max(Instant::now() + LAST_WAIT)).await
+        emptied(&self.gate.room, deadline.max(Instant::now() + LAST_WAIT)).await
     }
 }
 
@@ -151,12 +159,16 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, gate: Arc<Gate>
     let mut failures = 0_u32;
     loop {
         let accepted = tokio::select! {
+            // In this order, so that a simulation repeats itself.
+            biased;
             accepted = listener.accept() => accepted,
             () = reached(&mut shutdown, Course::Closed) => break,
         };
         match accepted {
             Ok((stream, peer)) => {
                 failures = 0;
+                // Answers are one small write each: waiting to gather more would cost every client 40 ms.
+                let _ = stream.set_nodelay(true);
                 gate.take(stream, peer.ip(), tls.clone());
             }
             Err(error) => {
@@ -187,12 +199,14 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, gate: Arc<Gate>
 /// How long no connection is accepted after an attempt that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-async fn converse(stream: TcpStream, tls: Option<TlsAcceptor>, guest: Guest, place: Place) {
-    // Answers are one small write each: waiting to gather more would cost every client 40 ms.
-    let _ = stream.set_nodelay(true);
+async fn converse<S>(stream: S, tls: Option<TlsAcceptor>, guest: Guest, place: Place)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     if let Some(tls) = tls {
         let within = guest.desk.settings.limits.handshake_timeout;
         let shaken = tokio::select! {
+            biased;
             shaken = Box::pin(shake_hands(stream, tls, within)) => shaken,
             _ = guest.standing.overstay(&guest.desk.settings.limits) => None,
         };
@@ -207,7 +221,10 @@ async fn converse(stream: TcpStream, tls: Option<TlsAcceptor>, guest: Guest, pla
 
 /// None when the client broke off or took longer than `within`. The stream is boxed, as each future that it passes through
 /// would have room for it.
-async fn shake_hands(stream: TcpStream, tls: TlsAcceptor, within: Duration) -> Option<(Box<TlsStream<TcpStream>>, Speech)> {
+async fn shake_hands<S>(stream: S, tls: TlsAcceptor, within: Duration) -> Option<(Box<TlsStream<S>>, Speech)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let stream = timeout(within, tls.accept(stream)).await.ok()?.ok()?;
     let speech = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Speech::Http2,
@@ -219,7 +236,10 @@ async fn shake_hands(stream: TcpStream, tls: TlsAcceptor, within: Duration) -> O
 
 impl Gate {
     /// Serves a connection in a task of its own, when there is a place for it.
-    fn take(&self, stream: TcpStream, peer: IpAddr, tls: Option<TlsAcceptor>) {
+    fn take<S>(&self, stream: S, peer: IpAddr, tls: Option<TlsAcceptor>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let peer = peer.to_canonical();
         let Some(place) = self.admit(peer) else { return };
         let (desk, standing, shutdown) = (Arc::clone(&self.desk), Arc::clone(&place.standing), self.shutdown.clone());

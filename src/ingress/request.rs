@@ -20,6 +20,7 @@ use super::{
     framing,
 };
 use crate::{
+    chance,
     clock::Clock,
     journal::{AppendError, Journal, Record},
     model::{
@@ -193,7 +194,7 @@ impl Desk {
             return self.pass_unreadable(call).await;
         };
         let call = Call { encoding, ..call };
-        let id = EnvelopeId(uuid::Uuid::new_v4().as_u128());
+        let id = EnvelopeId(chance::id().as_u128());
         let decided = match self.read_and_decide(&call, id).await {
             Decision::Decided(decided) => decided,
             Decision::Unreadable => return self.pass_unreadable(call).await,

@@ -17,6 +17,9 @@ pub(super) struct Alarm {
     changed: Condvar,
     /// Whether it rings already, so that ringing again costs nothing.
     ringing: AtomicBool,
+    /// Told of each ring, in the place of the thread.
+    #[cfg(test)]
+    rung: tokio::sync::Notify,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +64,8 @@ impl Alarm {
         if (*state as u8) < to as u8 {
             *state = to;
             self.changed.notify_all();
+            #[cfg(test)]
+            self.rung.notify_one();
         }
     }
 
@@ -89,6 +94,16 @@ impl Alarm {
         *state = AlarmState::Quiet;
         self.ringing.store(false, Ordering::Release);
         Woken::Work
+    }
+
+    /// As [`wait`](Self::wait), without a thread.
+    #[cfg(test)]
+    pub(super) async fn hear(&self) {
+        while *lock(&self.state) == AlarmState::Quiet {
+            self.rung.notified().await;
+        }
+        *lock(&self.state) = AlarmState::Quiet;
+        self.ringing.store(false, Ordering::Release);
     }
 
     /// Sleeps that long, or until the journal closes.

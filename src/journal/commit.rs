@@ -7,8 +7,9 @@ use std::{
     collections::VecDeque,
     io,
     sync::{Arc, atomic::Ordering},
-    time::Instant,
 };
+
+use tokio::time::Instant;
 
 use super::{
     AppendError, DiskFile,

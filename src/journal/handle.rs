@@ -39,7 +39,7 @@ struct Inner {
 
 /// The journal's threads; none once they have ended.
 #[derive(Debug, Default)]
-struct Threads {
+pub(super) struct Threads {
     commit: Option<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
 }
@@ -68,8 +68,11 @@ impl Journal {
         let keeping = Arc::clone(&shared);
         let commit = spawn("journal-commit", move || committer.run())?;
         let others = vec![spawn("journal-cursor", move || saver.run())?, spawn("journal-keeper", move || keeper::run(&keeping))?];
-        let threads = Mutex::new(Threads { commit: Some(commit), others });
-        Ok(Opened { journal: Self { inner: Arc::new(Inner { shared, threads }) }, report })
+        Ok(Opened { journal: Self::of(shared, Threads { commit: Some(commit), others }), report })
+    }
+
+    pub(super) fn of(shared: Arc<Shared>, threads: Threads) -> Self {
+        Self { inner: Arc::new(Inner { shared, threads: Mutex::new(threads) }) }
     }
 
     /// Keeps a record, and returns only when it is on disk: its bytes and its file's name. Dropping the future does not
@@ -134,7 +137,7 @@ impl Journal {
     /// When the quarantine cannot be read.
     pub async fn quarantined(&self, id: &LaneId) -> io::Result<Vec<Quarantined>> {
         let (shared, id) = (Arc::clone(&self.inner.shared), id.clone());
-        tokio::task::spawn_blocking(move || shared.quarantine.list(&shared, &id)).await.map_err(io::Error::other)?
+        self.inner.shared.beside(move || shared.quarantine.list(&shared, &id)).await.map_err(io::Error::other)?
     }
 
     /// What is in quarantine and fits, behind the entry `after`, at most `count`. Events whose record is still pending are not
@@ -163,7 +166,7 @@ impl Journal {
     /// When the quarantine cannot be read.
     pub async fn quarantine_entry(&self, id: QuarantineId) -> io::Result<Option<Quarantined>> {
         let shared = Arc::clone(&self.inner.shared);
-        tokio::task::spawn_blocking(move || shared.quarantine.read(&shared, id)).await.map_err(io::Error::other)?
+        self.inner.shared.beside(move || shared.quarantine.read(&shared, id)).await.map_err(io::Error::other)?
     }
 
     /// Has what fits sent again by its lane, after restarts too. Durable when it returns.
@@ -187,7 +190,7 @@ impl Journal {
     async fn decide(&self, pick: Pick, decision: Decision) -> Result<Moved, ChangeError> {
         self.save_now().await?;
         let shared = Arc::clone(&self.inner.shared);
-        let decided = tokio::task::spawn_blocking(move || shared.quarantine.decide(&shared, &pick, decision)).await;
+        let decided = self.inner.shared.beside(move || shared.quarantine.decide(&shared, &pick, decision)).await;
         Ok(decided.map_err(io::Error::other)??)
     }
 
@@ -248,6 +251,11 @@ impl Journal {
         if damaged > 0 {
             tracing::warn!(damaged, "part of what RudderStack was sent cannot be read back: resends of it may go there again");
         }
+    }
+
+    /// Does what blocks on a thread beside the runtime's.
+    pub(crate) fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        self.inner.shared.beside(work)
     }
 
     /// How much disk is used.

@@ -41,14 +41,19 @@ impl NoRoom {
 /// Runs until the journal closes.
 pub(super) fn run(shared: &Shared) {
     loop {
-        step(shared);
-        check_in_place(shared);
-        // Records that are for no lane complete by themselves, but nobody says so.
-        shared.saver.ring();
+        round(shared);
         if shared.keeper.wait(Some(LOOK_INTERVAL), Duration::ZERO) == Woken::Closing {
             return;
         }
     }
+}
+
+/// What is done at each look.
+pub(super) fn round(shared: &Shared) {
+    step(shared);
+    check_in_place(shared);
+    // Records that are for no lane complete by themselves, but nobody says so.
+    shared.saver.ring();
 }
 
 /// Gives back what may go and prepares the next volume.
@@ -229,7 +234,7 @@ pub(super) fn next_id(shared: &Shared) -> u64 {
 
 /// Notes which volumes every lane has passed, as far as durable cursors say so.
 fn mark_passed(shared: &Shared) {
-    let now = std::time::Instant::now();
+    let now = tokio::time::Instant::now();
     #[cfg(test)]
     if shared.tuning.sabotage == super::sabotage::Sabotage::FreeBeforeCursor {
         let (snapshot, _) = super::cursor::snapshot(shared);

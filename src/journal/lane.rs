@@ -109,7 +109,7 @@ impl Lane {
         let reading = self.reading.get_or_insert_with(|| {
             let (shared, stock, destination) = (Arc::clone(&self.shared), Arc::clone(&self.stock), self.destination);
             let bookmark = self.bookmark.clone();
-            tokio::task::spawn_blocking(move || read_on(&shared, &stock, destination, from, bookmark))
+            self.shared.beside(move || read_on(&shared, &stock, destination, from, bookmark))
         });
         let read = reading.await;
         self.reading = None;
@@ -146,7 +146,7 @@ impl Lane {
     async fn fetch(&mut self, id: QuarantineId) -> Option<Entry> {
         let (id, fetching) = self.fetching.get_or_insert_with(|| {
             let shared = Arc::clone(&self.shared);
-            (id, tokio::task::spawn_blocking(move || shared.quarantine.read(&shared, id)))
+            (id, self.shared.beside(move || shared.quarantine.read(&shared, id)))
         });
         let (id, read) = (*id, fetching.await);
         self.fetching = None;
@@ -325,7 +325,7 @@ impl Lane {
     pub async fn quarantine(&self, item: Quarantined) -> Result<(), QuarantineError> {
         let (shared, id) = (Arc::clone(&self.shared), self.id());
         self.core().keeps.store(true, Ordering::Release);
-        let kept = tokio::task::spawn_blocking(move || {
+        let kept = self.shared.beside(move || {
             if shared.queue.is_closed() {
                 return Err(QuarantineError::Closed);
             }

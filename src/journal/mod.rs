@@ -171,6 +171,8 @@ mod spill;
 #[cfg(test)]
 mod spill_tests;
 mod spiller;
+#[cfg(test)]
+mod stepped;
 mod stock;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -192,6 +194,13 @@ pub use words::{
 
 /// The name in the data directory that the admin API's socket may have: it is no file of the journal's, and no stranger either.
 pub const ADMIN_SOCKET: &str = "admin.sock";
+
+#[cfg(test)]
+pub(crate) use self::{
+    model_disk::{Lie, ModelDisk, Trouble},
+    sabotage::Sabotage,
+    stepped::Tempo,
+};
 
 /// How many completed events of a lane may be not durable yet before [`Lane::next`] holds back: the bound of the
 /// duplicates after a crash, besides what was in flight.

@@ -12,40 +12,13 @@ use std::{
 };
 
 use super::{Disk, DiskFile, stock::lock};
+pub(super) use crate::model::Dice;
 
 const SECTOR: usize = 512;
 
-/// A small random number generator, as tests have to be repeatable from one number.
-#[derive(Debug, Clone)]
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed ^ 0x9E37_79B9_7F4A_7C15)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// Below `bound`.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-
-    /// Once in `times`.
-    pub(super) fn once_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-}
-
 /// Which promise of a disk is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lie {
+pub(crate) enum Lie {
     None,
     /// Syncs of files do nothing.
     NoDataSync,
@@ -55,7 +28,7 @@ pub(super) enum Lie {
 
 /// What fails: one in so many of each; 0: none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Trouble {
+pub(crate) struct Trouble {
     /// Syncs that fail.
     pub syncs: u64,
     /// Writes and allocations that find no space; a quarter as many creations and renames.
@@ -65,7 +38,7 @@ pub(super) struct Trouble {
 }
 
 #[derive(Debug)]
-pub(super) struct ModelDisk {
+pub(crate) struct ModelDisk {
     state: Arc<Mutex<State>>,
     /// Handles of an earlier life are dead.
     life: u64,
@@ -108,7 +81,7 @@ struct Contents {
 }
 
 impl ModelDisk {
-    pub(super) fn new(seed: u64, lie: Lie) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, lie: Lie) -> Arc<Self> {
         let state = State {
             files: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -127,35 +100,40 @@ impl ModelDisk {
     }
 
     /// Lets the power fail after so many more changes.
-    pub(super) fn cut_after(&self, changes: u64) {
+    pub(crate) fn cut_after(&self, changes: u64) {
         lock(&self.state).cut_after = Some(changes);
     }
 
-    pub(super) fn is_cut(&self) -> bool {
+    /// Plans no power cut any more.
+    pub(crate) fn keep_power(&self) {
+        lock(&self.state).cut_after = None;
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
         lock(&self.state).cut_after == Some(0)
     }
 
-    pub(super) fn trouble(&self, trouble: Trouble) {
+    pub(crate) fn trouble(&self, trouble: Trouble) {
         lock(&self.state).trouble = trouble;
     }
 
-    pub(super) fn set_capacity(&self, bytes: u64) {
+    pub(crate) fn set_capacity(&self, bytes: u64) {
         lock(&self.state).capacity = bytes;
     }
 
     /// Lets so many syncs of volumes fail.
-    pub(super) fn fail_syncs(&self, count: u64) {
+    pub(crate) fn fail_syncs(&self, count: u64) {
         lock(&self.state).failing_syncs = count;
     }
 
     /// The disk after the power came back.
-    pub(super) fn after_power_cut(&self) -> Arc<Self> {
+    pub(crate) fn after_power_cut(&self) -> Arc<Self> {
         let life = lock(&self.state).power_cut();
         Arc::new(Self { state: Arc::clone(&self.state), life })
     }
 
     /// The disk after the process was killed: the system still has everything.
-    pub(super) fn after_kill(&self) -> Arc<Self> {
+    pub(crate) fn after_kill(&self) -> Arc<Self> {
         let mut state = lock(&self.state);
         state.life += 1;
         state.cut_after = None;
@@ -163,13 +141,13 @@ impl ModelDisk {
     }
 
     /// All files, by name, as they read now.
-    pub(super) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let state = lock(&self.state);
         state.names.iter().map(|(name, id)| (name.clone(), state.files[id].live.clone())).collect()
     }
 
     /// A disk with these files.
-    pub(super) fn holding(files: &BTreeMap<String, Vec<u8>>) -> Arc<Self> {
+    pub(crate) fn holding(files: &BTreeMap<String, Vec<u8>>) -> Arc<Self> {
         let disk = Self::new(0, Lie::None);
         let mut state = lock(&disk.state);
         for (name, bytes) in files {

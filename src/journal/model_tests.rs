@@ -192,6 +192,7 @@ impl World {
             spill_pause: Duration::from_hours(1),
             marks_file_bytes: Some(4096),
             sabotage: self.broken.sabotage,
+            ..Tuning::default()
         }
     }
 

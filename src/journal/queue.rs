@@ -23,6 +23,9 @@ pub(super) struct Queue {
     filled: Condvar,
     /// Room, in KiB.
     pub room: Semaphore,
+    /// Told of each record, in the place of the thread.
+    #[cfg(test)]
+    pub pushed: tokio::sync::Notify,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +61,13 @@ pub(super) struct Pending {
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self { state: Mutex::default(), filled: Condvar::new(), room: Semaphore::new(QUEUE_KIB_MAX) }
+        Self {
+            state: Mutex::default(),
+            filled: Condvar::new(),
+            room: Semaphore::new(QUEUE_KIB_MAX),
+            #[cfg(test)]
+            pushed: tokio::sync::Notify::new(),
+        }
     }
 
     /// Puts a record at the end.
@@ -68,6 +77,8 @@ impl Queue {
             return Err(AppendError::Closed);
         }
         state.waiting.push_back(pending);
+        #[cfg(test)]
+        self.pushed.notify_one();
         if state.sleeper == Sleeper::Asleep {
             state.sleeper = Sleeper::Awake;
             drop(state);

@@ -2,7 +2,7 @@
 
 /// One promise broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Sabotage {
+pub(crate) enum Sabotage {
     /// None.
     #[default]
     None,

@@ -7,8 +7,10 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     Disk, Settings,
@@ -80,6 +82,8 @@ pub(super) struct Tuning {
     pub marks_file_bytes: Option<u64>,
     #[cfg(test)]
     pub sabotage: super::sabotage::Sabotage,
+    #[cfg(test)]
+    pub beside: super::stepped::Beside,
 }
 
 impl Default for Tuning {
@@ -94,6 +98,8 @@ impl Default for Tuning {
             marks_file_bytes: None,
             #[cfg(test)]
             sabotage: super::sabotage::Sabotage::None,
+            #[cfg(test)]
+            beside: super::stepped::Beside::Threads,
         }
     }
 }
@@ -324,6 +330,15 @@ impl Shared {
             core.due.store(true, Ordering::Release);
             core.bell.notify_one();
         }
+    }
+
+    /// Does what blocks on a thread beside the runtime's.
+    pub(super) fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        #[cfg(test)]
+        if self.tuning.beside == super::stepped::Beside::Runtime {
+            return tokio::spawn(async move { work() });
+        }
+        tokio::task::spawn_blocking(work)
     }
 
     /// The newest revision.

@@ -4,6 +4,8 @@
 
 mod custody;
 mod destination;
+#[cfg(test)]
+mod dice;
 mod envelope;
 mod event;
 mod inert;
@@ -28,6 +30,9 @@ pub use secret::{KeyPrint, Secret};
 pub use source::{SourceId, SourceIdError};
 pub use time::WallTime;
 pub use units::{ByteSize, Percent, RateLimit, Span, UnitError};
+
+#[cfg(test)]
+pub(crate) use dice::Dice;
 
 /// How the subject of every local CA begins. It stands here as those who make one (`tls`) and those who must not trust
 /// one (`upstream`) may not know each other.

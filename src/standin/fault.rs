@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// What goes wrong.
 ///
@@ -166,7 +166,7 @@ pub struct Faults {
 #[derive(Debug, Default)]
 struct Shared {
     table: Mutex<Table>,
-    changes: watch::Sender<u64>,
+    changes: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -241,11 +241,13 @@ impl Faults {
 
     /// Returns once that rule stands no more. A rule whose times are used up still stands.
     pub(super) async fn lifted(&self, id: RuleId) {
-        let mut changes = self.shared.changes.subscribe();
-        while self.table().rules.iter().any(|standing| standing.id == id) {
-            if changes.changed().await.is_err() {
+        loop {
+            // Made before the look, so that no change between the two is missed. Those who wait hear it in their order.
+            let changed = self.shared.changes.notified();
+            if !self.table().rules.iter().any(|standing| standing.id == id) {
                 return;
             }
+            changed.await;
         }
     }
 
@@ -255,7 +257,7 @@ impl Faults {
 
     fn change<T>(&self, by: impl FnOnce(&mut Table) -> T) -> T {
         let result = by(&mut self.table());
-        self.shared.changes.send_modify(|change| *change += 1);
+        self.shared.changes.notify_waiters();
         result
     }
 

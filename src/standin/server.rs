@@ -95,6 +95,13 @@ impl Standin {
     pub async fn start(vendor: Vendor, options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen).await?;
         let addr = listener.local_addr()?;
+        let standin = Self::silent(vendor, options, addr);
+        standin.listen(listener);
+        Ok(standin)
+    }
+
+    /// One that does not listen.
+    pub(crate) fn silent(vendor: Vendor, options: Options, addr: SocketAddr) -> Self {
         let window_ms = match vendor {
             Vendor::Segment => SEGMENT_WINDOW_MS,
             Vendor::RudderStack => i64::MAX,
@@ -109,9 +116,17 @@ impl Standin {
                 Vendor::RudderStack => Role::RudderStack(Gateway::new(&options)),
             },
         });
-        let standin = Self { addr, tls: options.tls, stage, listening: Mutex::new(None) };
-        standin.listen(listener);
-        Ok(standin)
+        Self { addr, tls: options.tls, stage, listening: Mutex::new(None) }
+    }
+
+    /// Serves a connection that it did not accept: a simulation's. Returns its number at once, and what serves it.
+    #[cfg(test)]
+    pub(crate) fn welcome<S>(&self, stream: S, peer: std::net::IpAddr) -> (u64, impl Future<Output = ()> + use<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = Connection { id: self.stage.book.connection(), peer, fate: Fate::new() };
+        (connection.id, serve_http(stream, connection, Arc::clone(&self.stage)))
     }
 
     /// The address it listens on.
@@ -247,6 +262,7 @@ async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static
     builder.http1().timer(TokioTimer::new());
     builder.http2().timer(TokioTimer::new());
     tokio::select! {
+        biased;
         // How a conversation ends is the client's business or a fault's; there is nobody to tell.
         _ = builder.serve_connection(TokioIo::new(stream), service) => {}
         () = fate.ended() => {}

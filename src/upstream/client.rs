@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use rustls::RootCertStore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::upstream::{
@@ -56,7 +57,9 @@ impl Upstream {
             let reason = "a public upstream must be called over https://";
             return Err(UpstreamError::Url { url: settings.url.clone(), reason });
         }
-        let roots = roots::load(settings)?;
+        // Reading the usual roots takes milliseconds, and plain HTTP has no use for them.
+        let is_plain = origin.server_name.is_none() && settings.ca_file.is_none() && settings.extra_roots.is_empty();
+        let roots = if is_plain { RootCertStore::empty() } else { roots::load(settings)? };
         let connector = Connector::new(Arc::clone(&origin), settings.addresses, roots).map_err(UpstreamError::Tls)?;
         let pool = Pool::new(connector, settings.idle_connections_max);
         Ok(Self { origin, pool, timeout: settings.timeout, connect_timeout: settings.connect_timeout })

@@ -11,12 +11,17 @@ mod address;
 mod call;
 mod client;
 mod connect;
+#[cfg(test)]
+mod dial;
 mod error;
 mod lease;
 mod origin;
 mod pool;
 mod roots;
 mod settings;
+
+#[cfg(test)]
+pub(crate) use dial::{Dialling, Pipe, Simulated};
 
 pub use call::{Answer, Call, Extent};
 pub use client::Upstream;
