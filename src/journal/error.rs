@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::model::Revision;
+use crate::model::{Destination, Revision};
 
 /// Why the journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,12 @@ pub enum AppendError {
     /// No space; try later.
     #[error("the journal is full")]
     Full,
+    /// One of its destinations has a lane over its quota of disk: it may be kept without that one.
+    #[error("the lane to {destination} is over its quota of disk")]
+    OverQuota {
+        /// The destination to leave out.
+        destination: Destination,
+    },
     /// The disk fails; try later.
     #[error("the journal cannot write: {reason}")]
     Broken {

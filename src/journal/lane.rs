@@ -13,7 +13,7 @@ use super::{
     Entry, Position, QuarantineError, Quarantined, Tally,
     commit::forget_memory,
     lane_state::Handed,
-    reader::{Item, read_on},
+    reader::{Bookmark, Found, Item, read_on},
     shared::Shared,
     stock::{LaneCore, Stock, Taken, lock},
     words::LaneId,
@@ -33,7 +33,9 @@ pub struct Lane {
     /// Read from disk and not looked at yet.
     found: VecDeque<Item>,
     /// A read under way, kept when `next` is dropped in the middle of it.
-    reading: Option<JoinHandle<io::Result<Vec<Item>>>>,
+    reading: Option<JoinHandle<io::Result<Found>>>,
+    /// Where it reads on in a spill.
+    bookmark: Option<Bookmark>,
 }
 
 /// What a lane can do now.
@@ -56,7 +58,7 @@ impl Lane {
         let generation = lock(&core.state).attach();
         // The older consumer may sleep on the bell; it must not take what rings for this one.
         core.bell.notify_waiters();
-        Self { shared, stock, destination, generation, found: VecDeque::new(), reading: None }
+        Self { shared, stock, destination, generation, found: VecDeque::new(), reading: None, bookmark: None }
     }
 
     /// The next record of this lane, in journal order, from the restored cursor; waits when there is none, and when
@@ -79,12 +81,16 @@ impl Lane {
     async fn read(&mut self, from: Position) {
         let reading = self.reading.get_or_insert_with(|| {
             let (shared, stock, destination) = (Arc::clone(&self.shared), Arc::clone(&self.stock), self.destination);
-            self.shared.beside(move || read_on(&shared, &stock, destination, from))
+            let bookmark = self.bookmark.clone();
+            self.shared.beside(move || read_on(&shared, &stock, destination, from, bookmark))
         });
         let read = reading.await;
         self.reading = None;
         match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            Ok(items) if !items.is_empty() => self.found.extend(items),
+            Ok(found) if !found.items.is_empty() => {
+                self.found.extend(found.items);
+                self.bookmark = found.bookmark;
+            }
             Ok(_) => tokio::time::sleep(READ_FAILED_PAUSE).await,
             Err(error) => {
                 tracing::error!(%error, lane = %self.id(), "a volume cannot be read now; trying again");
@@ -168,8 +174,9 @@ impl Lane {
     /// Puts in what was read from disk.
     #[cfg(test)]
     pub(super) fn read_now(&mut self, from: Position) {
-        let items = read_on(&self.shared, &self.stock, self.destination, from).unwrap_or_default();
-        self.found.extend(items);
+        let found = read_on(&self.shared, &self.stock, self.destination, from, self.bookmark.clone()).unwrap_or_default();
+        self.found.extend(found.items);
+        self.bookmark = found.bookmark;
     }
 
     /// Notes that all events of that record came to their end. Once is enough; a position that was not handed out, or

@@ -9,6 +9,7 @@ use super::{
     bytes::{Fields, destination_code, push_text},
     format::{Epoch, FILE_HEADER_BYTES, FileHeader, FileKind, FrameHeader, HEADER_LENGTH, HeaderRead, InGroup, Kind, Seal},
     names,
+    reserve::with_reserve,
     scan::{Body, Piece, Scanner, Wants},
     shared::Shared,
     stock::lock,
@@ -86,11 +87,11 @@ impl Quarantine {
         // A file whose write or sync failed is not put back.
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => self.begin(shared)?,
+            None => with_reserve(shared, || self.begin(shared))?,
         };
         let mut frame = Vec::with_capacity(body.len() + 128);
         Seal::new(FileKind::Quarantine, shared.epoch, open.id).push_frame(&mut frame, open.offset, &header, &body);
-        open.reserve(frame.len() as u64)?;
+        with_reserve(shared, || open.reserve(frame.len() as u64))?;
         open.file.write_at(&frame, open.offset)?;
         open.file.sync_data()?;
         open.offset += frame.len() as u64;
