@@ -12,8 +12,10 @@ use std::{
     collections::HashMap,
     io,
     sync::{Arc, PoisonError, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use super::{
     format::{FILE_HEADER_BYTES, FileKind, Kind},

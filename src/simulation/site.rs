@@ -150,6 +150,7 @@ impl Site {
                 volume_size: script.volume_size,
                 keep_delivered: script.keep_delivered,
                 memory_max: script.memory_max,
+                ..journal::Settings::default()
             },
             segment: SegmentConfig { us: segment.clone(), eu: segment.clone(), cdn: segment.clone(), cdn_settings: segment },
             rudderstack: Some(to(Place::RudderStack)),
