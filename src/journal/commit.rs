@@ -163,6 +163,7 @@ impl Committer {
         }
         if self.shared.counts.volume_gone.swap(false, Ordering::AcqRel) {
             self.writer = None;
+            lock(&self.shared.log).opening_bytes = 0;
         }
         let mut reason = String::new();
         for _ in 0..ATTEMPTS_MAX {
@@ -225,6 +226,7 @@ impl Committer {
         {
             keeper::discard(&self.shared, writer.id);
         }
+        lock(&self.shared.log).opening_bytes = 0;
     }
 
     /// Lets everybody see a group that is on disk.
@@ -242,6 +244,7 @@ impl Committer {
                 planned.rudderstack += u64::from(record.planned.rudderstack);
             }
             if let Some(planned_before) = &written.opened {
+                log.opening_bytes = 0;
                 let opened_at = records[0].received_at;
                 let size = writer.size.max(written.end);
                 let planned_before = Some(Arc::clone(planned_before));

@@ -128,7 +128,11 @@ pub(super) fn take_spare(shared: &Shared) -> Result<Spare, NoRoom> {
     if is_full_still(shared) == Some(Relief::TooLittle) {
         return Err(NoRoom::Full);
     }
-    lock(&shared.log).spare.take().ok_or(NoRoom::Full)
+    let mut log = lock(&shared.log);
+    let spare = log.spare.take().ok_or(NoRoom::Full)?;
+    // Until its first record is durable nothing else counts it.
+    log.opening_bytes = spare.size;
+    Ok(spare)
 }
 
 /// Removes a volume that never had a durable record. Should its name come back after a crash, recovery sees that the log goes

@@ -170,6 +170,8 @@ pub(super) struct Log {
     pub recovered_planned: Vec<PerDestination<u64>>,
     /// The next volume, ready to be written.
     pub spare: Option<Spare>,
+    /// The size of the volume that is about to be written to and has no durable record yet; 0: there is none.
+    pub opening_bytes: u64,
     /// What decides how the next one is made.
     pub filling: Filling,
     /// The number of the next volume to be made. Numbers are never used twice.
@@ -252,9 +254,10 @@ impl Log {
         (holder.last(*id) >= volume).then_some((*id, holder))
     }
 
-    /// Bytes of volumes on disk, the one in waiting included.
+    /// Bytes of volumes on disk, the one in waiting and the one about to be written to included.
     pub(super) fn volume_bytes(&self) -> u64 {
-        self.volumes.values().map(|volume| volume.size).sum::<u64>() + self.spare.as_ref().map_or(0, |spare| spare.size)
+        let waiting = self.spare.as_ref().map_or(0, |spare| spare.size);
+        self.volumes.values().map(|volume| volume.size).sum::<u64>() + waiting + self.opening_bytes
     }
 
     pub(super) fn planned_of(&self, ordinal: usize) -> PerDestination<u64> {
