@@ -277,28 +277,25 @@ async fn a_backlog_and_dead_upstreams_hold_up_nothing_and_wait_for_the_next_star
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ephemeral_directory_is_delivered_first_and_what_is_left_is_told() {
-    // A backlog that needs three seconds; then one that nobody takes.
+    // A backlog that is taken while it stops; then one that nobody takes.
     let scene = Scene::set("drain_timeout = \"15s\"", "ephemeral = true").await;
-    scene.segment.faults().add(Rule::next(1, Fault::Hang));
-    let slow = scene.rudder.faults().add(Rule::always(Fault::slow(Duration::from_millis(300))));
+    let hanging = scene.rudder.faults().add(Rule::always(Fault::Hang));
     let sums = scene.watch();
     let process = scene.start().await;
-    // Sixty events of one person: RudderStack takes them in their order, a few a request.
     for number in 0..60 {
         assert_eq!(scene.post(&format!("m{number}"), 10).await, Some(200));
-        sleep(Duration::from_millis(20)).await;
     }
     let asked = Instant::now();
     process.signal(Signal::TERM);
     sleep(Duration::from_millis(400)).await;
     assert!(scene.pending().await > 0, "it is still at it");
     assert!(get(scene.metrics_port, "/readyz").await.is_none(), "and not ready");
+    scene.rudder.faults().lift(hanging);
     let status = process.ended(Duration::from_secs(30)).await;
     assert!(status.success() && asked.elapsed() < Duration::from_secs(14), "{status} after {:?}\n{}", asked.elapsed(), scene.log());
     assert_eq!((scene.segment.counts().distinct, scene.rudder.counts().distinct), (60, 60), "all of it, before it ended");
     sums.held().await;
 
-    scene.rudder.faults().lift(slow);
     scene.rudder.faults().add(Rule::always(Fault::status(503)));
     let text = fs::read_to_string(&scene.config).expect("it was written").replace("\"15s\"", "\"2s\"");
     fs::write(&scene.config, text).expect("it can be written");

@@ -374,6 +374,9 @@ impl Desk {
                 },
                 Err(AppendError::OverQuota { destination }) => {
                     decided.leave_out(destination, self.settings.on_full).ok_or(AppendError::OverQuota { destination })?;
+                    if destination == Destination::Segment {
+                        self.counters.suspensions.begin(&decided.source.id);
+                    }
                 }
                 Err(error) => return Err(error),
             }
