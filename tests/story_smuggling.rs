@@ -160,8 +160,7 @@ fn judge(fate: Fate, said: Option<&str>) -> Result<(), String> {
     let (answers, accepts) = match fate {
         Fate::Taken => (2, 2),
         Fate::TakenLast => (1, 1),
-        Fate::Passed(_) => (2, 1),
-        Fate::Answered => (2, 1),
+        Fate::Passed(_) | Fate::Answered => (2, 1),
         // What follows is no request: hyper may say so.
         Fate::PassedLast(_) => return if accepted == 0 { Ok(()) } else { Err("accepted".to_owned()) },
         Fate::Refused => {
@@ -330,7 +329,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// SplitMix64.
+/// `SplitMix64`.
 struct Random(u64);
 
 impl Random {

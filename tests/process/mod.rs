@@ -26,8 +26,13 @@ pub struct Process {
 impl Process {
     /// Starts `segue run`; what it says is added to `log`.
     pub fn run(config: &Path, log: &Path) -> Self {
+        Self::run_by(command(), config, log)
+    }
+
+    /// As [`Process::run`], by a command that ends in the binary.
+    pub fn run_by(mut command: Command, config: &Path, log: &Path) -> Self {
         let out = File::options().create(true).append(true).open(log).expect("the log can be written");
-        let child = command()
+        let child = command
             .arg("run")
             .arg("--config")
             .arg(config)
@@ -67,6 +72,11 @@ impl Process {
             assert!(Instant::now() < deadline, "segue did not stop within {patience:?}:\n{}", self.said());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Fails when it is no longer running.
