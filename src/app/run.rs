@@ -23,6 +23,9 @@ pub enum RunError {
 pub async fn run_until_signal(config: Config, started: impl FnOnce(&Handle)) -> Result<StopReport, RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    // A file size limit (RLIMIT_FSIZE) is an error like any other on the disk, and no reason to die: with a handler there is
+    // no default action, and the write fails instead.
+    let _file_too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map_err(RunError::Signals)?;
     let handle = Sidecar::start(config).await?;
     announce(&handle);
     started(&handle);
@@ -51,12 +54,26 @@ fn announce(handle: &Handle) {
             "took up the journal of the last run"
         );
     }
+    if !report.damaged_files.is_empty() {
+        tracing::error!(
+            event = "journal_files_damaged",
+            files = report.damaged_files.join(" "),
+            "cursors or quarantined events cannot be read: events may be delivered again, none is passed over"
+        );
+    }
     if !report.damaged.is_empty() || !report.missing.is_empty() {
         tracing::error!(
             event = "journal_damaged",
             places = report.damaged.len(),
             missing_volumes = report.missing.len(),
             "part of the journal cannot be read; the rest is delivered"
+        );
+    }
+    if !report.foreign.is_empty() {
+        tracing::warn!(
+            event = "journal_foreign",
+            files = report.foreign.join(" "),
+            "the data directory holds what is not this journal's; it is left alone"
         );
     }
     let shown = |address: Option<std::net::SocketAddr>| address.map_or_else(|| "off".to_owned(), |address| address.to_string());

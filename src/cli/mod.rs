@@ -9,7 +9,9 @@ mod check;
 mod command;
 mod config;
 mod exit;
+mod export;
 mod health;
+mod journal;
 mod run;
 mod talk;
 mod version;
@@ -74,6 +76,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit>
         Command::Config { command: ConfigCommand::Init } => config::init(manner, talk),
         Command::Config { command: ConfigCommand::Show } => config::show(manner, matches, talk),
         Command::Health(flags) => health::health(manner, &flags, talk),
+        Command::Journal(flags) => journal::journal(manner, &flags, matches, talk),
         Command::Version => version::version(talk),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -16,7 +16,7 @@ use super::{
     keeper::{self, NoRoom},
     preparation::Filling,
     queue::Pending,
-    shared::{Shared, Volume},
+    shared::{FileTrust, Shared, Volume},
     stock::{Kept, Stock, lock},
     words::{Health, Position, Record},
 };
@@ -219,10 +219,11 @@ impl Committer {
 
     /// Leaves the volume at hand for good. One without a durable record goes; one with records stays as long as they do.
     fn abandon(&mut self) {
-        if let Some(writer) = self.writer.take()
-            && writer.offset == 0
-        {
+        let Some(writer) = self.writer.take() else { return };
+        if writer.offset == 0 {
             keeper::discard(&self.shared, writer.id);
+        } else if let Some(volume) = lock(&self.shared.log).volumes.get_mut(&writer.id) {
+            volume.file = FileTrust::Suspect;
         }
     }
 
@@ -244,7 +245,7 @@ impl Committer {
                 let opened_at = records[0].received_at;
                 let planned_before = Some(Arc::clone(planned_before));
                 let size = writer.size.max(written.end);
-                let volume = Volume { limit: written.end, size, planned_before, opened_at, passed_at: None };
+                let volume = Volume { limit: written.end, size, planned_before, opened_at, passed_at: None, file: FileTrust::Sound };
                 log.volumes.insert(writer.id, volume);
             } else if let Some(volume) = log.volumes.get_mut(&writer.id) {
                 volume.limit = written.end;

@@ -12,6 +12,7 @@ use super::{
     listing::{Listing, header_of, newer},
     names,
     scan::{Body, Piece, Scanner, Then, Wants},
+    shared::FileTrust,
     words::{Position, RecoveryReport},
 };
 use crate::model::{PerDestination, SourceId, WallTime};
@@ -25,6 +26,8 @@ pub(super) struct Head {
     pub revision: u64,
     /// Where its records end; None: not known yet.
     pub limit: Option<u64>,
+    /// Whether its file may be written to again.
+    pub file: FileTrust,
 }
 
 /// Everything planned, by source.
@@ -52,7 +55,8 @@ pub(super) fn read_heads(
         }
         let file = disk.open(&name).map_err(failed)?;
         let size = file.size().map_err(failed)?;
-        let mut head = Head { size, checkpoint: None, opened_at: WallTime::from_millis(0), revision: 0, limit: None };
+        let opened_at = WallTime::from_millis(0);
+        let mut head = Head { size, checkpoint: None, opened_at, revision: 0, limit: None, file: FileTrust::Sound };
         let seal = seal_of(*id);
         let mut scanner = Scanner::new(file.as_ref(), &seal, FILE_HEADER_BYTES, size);
         if let Some(Piece::Frame { header, body: Body::Whole(body), .. }) = scanner.next(|_| Wants::Body) {
@@ -114,6 +118,9 @@ pub(super) struct Scanned {
 /// Reads a volume from its start to its end, and finds its limit when nobody says it; 0: there is no record in it. What a
 /// crash left half written is in the last group, behind what is known to be committed: it is cut off, as nobody was told that it
 /// was kept. Anything unreadable before that was whole once, and is damage.
+///
+/// # Errors
+/// When the disk refuses to read: the file may be whole.
 pub(super) fn scan(
     disk: &dyn Disk,
     seal: &Seal,
@@ -123,7 +130,9 @@ pub(super) fn scan(
     report: &mut RecoveryReport,
 ) -> io::Result<Vec<Scanned>> {
     let file = disk.open(&names::volume(id))?;
-    let _ = file.sync_data();
+    if file.sync_data().is_err() {
+        head.file = FileTrust::Suspect;
+    }
     let _ = file.drop_cache();
     let mut scanner = Scanner::new(file.as_ref(), seal, FILE_HEADER_BYTES, head.limit.unwrap_or(head.size));
     let mut frames: Vec<Scanned> = Vec::new();
@@ -149,6 +158,10 @@ pub(super) fn scan(
                 frames.push(Scanned { offset, group, place, revision, source: header.source, planned });
             }
         }
+    }
+    // Taking what cannot be read now for a torn tail would throw away what is there.
+    if let Some(error) = scanner.refusal {
+        return Err(error);
     }
     let last_group = frames.last().map_or(0, |frame| frame.group);
     let is_torn = |(offset, group): &(u64, u32)| *offset >= committed && *group >= last_group;

@@ -8,14 +8,17 @@
 use std::{io, time::Duration};
 
 use super::{
+    Health,
     alarm::Woken,
     names,
-    shared::{Log, Shared, Spare},
+    shared::{FileTrust, Log, Shared, Spare},
     stock::lock,
 };
 
 /// How often passed volumes are looked at when nothing happens.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How much is written to find out whether the disk writes again.
+const PROBE_BYTES: usize = 4096;
 /// The reserve, as a share of the quota: cursors and quarantine go on in it when the log is full.
 const RESERVE_SHARE: u64 = 16;
 
@@ -69,9 +72,35 @@ pub(super) fn step(shared: &Shared) {
             }
         }
     }
-    if !shared.queue.is_closed() && prepare(shared).is_ok() && lock(&shared.status).health == super::Health::Full {
-        shared.set_health(super::Health::Writable, "");
+    if shared.queue.is_closed() {
+        return;
     }
+    let health = lock(&shared.status).health;
+    let is_well = match health {
+        Health::Writable | Health::Full => prepare(shared).is_ok(),
+        Health::Broken => probe(shared).is_ok(),
+    };
+    if is_well && health != Health::Writable {
+        shared.set_health(Health::Writable, "");
+    }
+}
+
+/// Finds out whether a broken disk writes again, on a fresh volume that then is the next one: nobody may append to a journal
+/// that says it is not ready, so appends alone would never find out.
+fn probe(shared: &Shared) -> Result<(), NoRoom> {
+    let stale = lock(&shared.log).spare.take();
+    if let Some(spare) = stale {
+        discard(shared, spare.id);
+    }
+    prepare(shared)?;
+    let _one_at_a_time = lock(&shared.preparing);
+    let spare = lock(&shared.log).spare.take().ok_or(NoRoom::Full)?;
+    if let Err(error) = spare.file.write_at(&[0; PROBE_BYTES], 0).and_then(|()| spare.file.sync_data()) {
+        discard(shared, spare.id);
+        return Err(NoRoom::of(error));
+    }
+    lock(&shared.log).spare = Some(spare);
+    Ok(())
 }
 
 /// Finds out whether the newest volume still has its name: a directory that was removed under us takes writes, and keeps
@@ -116,8 +145,8 @@ fn prepare(shared: &Shared) -> Result<(), NoRoom> {
         }
         let oldest = lock(&shared.log).passed();
         let Some(id) = oldest else { return Err(NoRoom::Full) };
-        let whole = lock(&shared.log).volumes.get(&id).is_some_and(|volume| volume.size == size);
-        if whole {
+        let is_reusable = lock(&shared.log).volumes.get(&id).is_some_and(|volume| volume.size == size && volume.file == FileTrust::Sound);
+        if is_reusable {
             return recycle(shared, id).map_err(NoRoom::of);
         }
         give_back(shared, id).map_err(NoRoom::of)?;
@@ -157,8 +186,9 @@ fn recycle(shared: &Shared, old: u64) -> io::Result<()> {
     let id = next_id(shared);
     let name = names::volume(id);
     let file = shared.disk.open(&names::volume(old))?;
-    if file.size()? != size {
-        return Err(io::Error::other("not of full size"));
+    let is_sound = lock(&shared.log).volumes.get(&old).is_some_and(|volume| volume.file == FileTrust::Sound);
+    if !is_sound || file.size()? != size {
+        return Err(io::Error::other("not of full size, or a write or sync of it has failed"));
     }
     shared.disk.rename(&names::volume(old), &name)?;
     lock(&shared.log).volumes.remove(&old);

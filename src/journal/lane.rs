@@ -13,15 +13,17 @@ use super::{
     Entry, Position, QuarantineError, Quarantined, Tally,
     commit::forget_memory,
     lane_state::Handed,
-    reader::{Item, read_on},
+    reader::{Item, Refused, read_on},
     shared::Shared,
     stock::{LaneCore, Stock, Taken, lock},
     words::LaneId,
 };
 use crate::model::{Destination, WallTime};
 
-/// How long to wait when a volume cannot be opened.
+/// How long to wait when a volume cannot be opened or read.
 const READ_FAILED_PAUSE: Duration = Duration::from_secs(1);
+/// So many times in a row a read is tried again; then what the disk does not read is lost, and counted.
+const READ_REFUSALS_MAX: u32 = 60;
 
 /// The consumer of one lane: takes its records in journal order and says how they ended.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct Lane {
     found: VecDeque<Item>,
     /// A read under way, kept when `next` is dropped in the middle of it.
     reading: Option<JoinHandle<io::Result<Vec<Item>>>>,
+    /// Reads that failed in a row.
+    refusals: u32,
 }
 
 /// What a lane can do now.
@@ -56,7 +60,7 @@ impl Lane {
         let generation = lock(&core.state).attach();
         // The older consumer may sleep on the bell; it must not take what rings for this one.
         core.bell.notify_waiters();
-        Self { shared, stock, destination, generation, found: VecDeque::new(), reading: None }
+        Self { shared, stock, destination, generation, found: VecDeque::new(), reading: None, refusals: 0 }
     }
 
     /// The next record of this lane, in journal order, from the restored cursor; waits when there is none, and when
@@ -77,13 +81,16 @@ impl Lane {
 
     /// Reads on without holding up the runtime.
     async fn read(&mut self, from: Position) {
+        let refused = if self.refusals < READ_REFUSALS_MAX { Refused::TryAgain } else { Refused::GiveUp };
         let reading = self.reading.get_or_insert_with(|| {
             let (shared, stock, destination) = (Arc::clone(&self.shared), Arc::clone(&self.stock), self.destination);
-            tokio::task::spawn_blocking(move || read_on(&shared, &stock, destination, from))
+            tokio::task::spawn_blocking(move || read_on(&shared, &stock, destination, from, refused))
         });
         let read = reading.await;
         self.reading = None;
-        match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        let read = read.unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.refusals = if read.is_ok() { 0 } else { self.refusals.saturating_add(1) };
+        match read {
             Ok(items) if !items.is_empty() => self.found.extend(items),
             Ok(_) => tokio::time::sleep(READ_FAILED_PAUSE).await,
             Err(error) => {
@@ -168,7 +175,7 @@ impl Lane {
     /// Puts in what was read from disk.
     #[cfg(test)]
     pub(super) fn read_now(&mut self, from: Position) {
-        let items = read_on(&self.shared, &self.stock, self.destination, from).unwrap_or_default();
+        let items = read_on(&self.shared, &self.stock, self.destination, from, Refused::GiveUp).unwrap_or_default();
         self.found.extend(items);
     }
 

@@ -27,7 +27,13 @@
 //! | `quarantine-<16 hex>.log` | events that were refused for good |
 //! | `*.tmp` | one of these, not finished; removed at start |
 //!
-//! Other names are reported and left alone.
+//! Other names are reported and left alone. [`Archive`] reads all of it without the lock, also beside a running journal.
+//!
+//! # Damage
+//!
+//! A damaged, truncated or missing file never keeps the journal from opening: what can be read is delivered, what cannot is counted as
+//! quarantined, and the report says where. It refuses to open, and names the file and the way out, when going on could lose or hide what
+//! may be whole: a format that is newer, a log of another journal, a newest volume that the disk does not read just now.
 //!
 //! # Bytes (format 1; numbers little-endian)
 //!
@@ -91,9 +97,11 @@
 //! # Threads
 //!
 //! `journal-commit` writes groups ([`Journal::append`] waits for it), `journal-cursor` saves cursors, `journal-keeper` prepares the
-//! next volume and gives passed ones back. Lanes that keep up are served from memory; others read with `spawn_blocking`.
+//! next volume and gives passed ones back, `journal-watch` answers what waits too long for a slow disk. Lanes that keep up are served from memory; others read with `spawn_blocking`.
 
 mod alarm;
+mod archive;
+mod archive_scan;
 mod bytes;
 mod commit;
 mod cursor;
@@ -118,6 +126,7 @@ mod names;
 mod preparation;
 mod quarantine;
 mod queue;
+mod read_only;
 mod reader;
 mod real;
 mod recovery;
@@ -130,6 +139,7 @@ mod shared;
 mod stock;
 mod words;
 
+pub use archive::{Archive, Archived, ArchivedRecord, Damage, LaneSummary, Survey, VolumeSummary, Waits, Wanted};
 pub use disk::{Disk, DiskFile};
 pub use error::{AppendError, OpenError, QuarantineError};
 pub use handle::{Journal, Opened};

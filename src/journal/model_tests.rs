@@ -10,7 +10,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -242,7 +242,7 @@ impl World {
         let owed = Destination::ALL.into_iter().filter(|to| *planned.of(*to) > 0).collect();
         self.facts.insert(number, Fact { record: record.clone(), state: Known::Perhaps, owed, unsaved: BTreeSet::new() });
         let (answer, answered) = oneshot::channel();
-        engine.shared.queue.push(Pending { record, answer, room_kib: 1 }).unwrap();
+        engine.shared.queue.push(Pending { record, answer, room_kib: 1, since: Instant::now() }).unwrap();
         engine.answers.push((number, answered));
     }
 

@@ -9,7 +9,7 @@ use super::{
     bytes::{Fields, destination_code, push_text},
     format::{Epoch, FILE_HEADER_BYTES, FileHeader, FileKind, FrameHeader, HEADER_LENGTH, HeaderRead, InGroup, Kind, Seal},
     names,
-    scan::{Body, Piece, Scanner, Wants},
+    scan::{Body, Piece, Scanner, Then, Wants},
     shared::Shared,
     stock::lock,
     words::{LaneId, Position},
@@ -32,6 +32,8 @@ pub(super) struct Quarantine {
     open: Option<OpenFile>,
     /// Bytes of frames in all files.
     bytes: u64,
+    /// The name of the file for each place that could not be read.
+    pub damaged: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -53,10 +55,11 @@ impl Quarantine {
             let Ok(file) = disk.open(&names::quarantine(id)) else { continue };
             let _ = file.sync_data();
             let _ = file.drop_cache();
-            each(file.as_ref(), epoch, id, |lane, item, frame_bytes| {
+            let damage = inspect(file.as_ref(), epoch, id, |lane, item, frame_bytes| {
                 loaded.known.insert((lane, item.position, item.index));
                 loaded.bytes += frame_bytes;
             });
+            loaded.damaged.extend(damage.iter().map(|_| names::quarantine(id)));
         }
         loaded
     }
@@ -90,10 +93,12 @@ impl Quarantine {
         };
         let mut frame = Vec::with_capacity(body.len() + 128);
         Seal::new(FileKind::Quarantine, shared.epoch, open.id).push_frame(&mut frame, open.offset, &header, &body);
-        open.reserve(frame.len() as u64)?;
-        open.file.write_at(&frame, open.offset)?;
-        open.file.sync_data()?;
-        open.offset += frame.len() as u64;
+        if let Err(error) = open.append(&frame) {
+            if open.offset == FILE_HEADER_BYTES {
+                discard(shared, open.id);
+            }
+            return Err(error.into());
+        }
         self.bytes += frame.len() as u64;
         self.open = Some(open);
         self.known.insert(key);
@@ -105,11 +110,11 @@ impl Quarantine {
         self.ids.push(id);
         let file = shared.disk.create(&names::quarantine(id))?;
         let mut open = OpenFile { id, file, offset: FILE_HEADER_BYTES, allocated: 0 };
-        open.reserve(0)?;
-        let header = FileHeader { epoch: shared.epoch, id, slot_bytes: 0 };
-        open.file.write_at(&header.encode(FileKind::Quarantine), 0)?;
-        open.file.sync_data()?;
-        shared.disk.sync_dir()?;
+        let begun = open.begin(shared.epoch).and_then(|()| shared.disk.sync_dir());
+        if let Err(error) = begun {
+            discard(shared, id);
+            return Err(error);
+        }
         lock(&shared.log).other_bytes += open.allocated;
         Ok(open)
     }
@@ -124,7 +129,7 @@ impl Quarantine {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened?,
             };
-            each(file.as_ref(), shared.epoch, id, |of, item, _| {
+            inspect(file.as_ref(), shared.epoch, id, |of, item, _| {
                 if of == *lane && seen.insert((item.position, item.index)) {
                     listed.push(item);
                 }
@@ -134,7 +139,28 @@ impl Quarantine {
     }
 }
 
+/// Removes a file in which nothing was kept, so that a disk that fails for hours does not fill up with them.
+fn discard(shared: &Shared, id: u64) {
+    let _ = shared.disk.remove(&names::quarantine(id));
+}
+
 impl OpenFile {
+    fn begin(&mut self, epoch: Epoch) -> io::Result<()> {
+        self.reserve(0)?;
+        let header = FileHeader { epoch, id: self.id, slot_bytes: 0 };
+        self.file.write_at(&header.encode(FileKind::Quarantine), 0)?;
+        self.file.sync_data()
+    }
+
+    /// Makes a frame durable at the end.
+    fn append(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.reserve(frame.len() as u64)?;
+        self.file.write_at(frame, self.offset)?;
+        self.file.sync_data()?;
+        self.offset += frame.len() as u64;
+        Ok(())
+    }
+
     fn reserve(&mut self, bytes: u64) -> io::Result<()> {
         let needed = self.offset + bytes;
         if needed > self.allocated {
@@ -146,8 +172,43 @@ impl OpenFile {
     }
 }
 
-/// Calls `with` for each whole event in a file.
-fn each(file: &dyn DiskFile, epoch: Epoch, id: u64, mut with: impl FnMut(LaneId, Quarantined, u64)) {
+/// Calls `with` for each whole event in a file and the bytes that it takes there; tells where the file is damaged and how.
+pub(super) fn inspect(
+    file: &dyn DiskFile,
+    epoch: Epoch,
+    id: u64,
+    mut with: impl FnMut(LaneId, Quarantined, u64),
+) -> Vec<(u64, &'static str)> {
+    let mut damage = Vec::new();
+    walk(file, epoch, id, |piece| match piece {
+        Piece::Frame { offset, header, body: Body::Whole(body) } => match decode(header, body) {
+            Some((lane, item)) => with(lane, item, header.frame_bytes()),
+            None => damage.push((*offset, "this is no quarantined event")),
+        },
+        Piece::Frame { offset, .. } => damage.push((*offset, "the quarantined event is damaged")),
+        // Space that is taken and not written yet reads as zeros.
+        Piece::Unreadable { offset, then } => {
+            if *then == Then::Frame || !reads_zeros(file, *offset) {
+                damage.push((*offset, "no quarantined event can be read here"));
+            }
+        }
+    });
+    damage
+}
+
+fn reads_zeros(file: &dyn DiskFile, mut offset: u64) -> bool {
+    let mut chunk = vec![0; 64 << 10];
+    while let Ok(count @ 1..) = file.read_at(&mut chunk, offset) {
+        if chunk[..count].iter().any(|byte| *byte != 0) {
+            return false;
+        }
+        offset += count as u64;
+    }
+    true
+}
+
+/// Calls `with` for each piece of a file of this journal.
+fn walk(file: &dyn DiskFile, epoch: Epoch, id: u64, mut with: impl FnMut(&Piece<'_>)) {
     let mut header = [0; HEADER_LENGTH];
     let whole = file.read_at(&mut header, 0).is_ok_and(|count| count == header.len());
     // A damaged header says nothing that the name does not say; one of another journal does.
@@ -160,11 +221,7 @@ fn each(file: &dyn DiskFile, epoch: Epoch, id: u64, mut with: impl FnMut(LaneId,
     let limit = file.size().unwrap_or(0);
     let mut scanner = Scanner::new(file, &seal, FILE_HEADER_BYTES, limit);
     while let Some(piece) = scanner.next(|_| Wants::Body) {
-        if let Piece::Frame { header, body: Body::Whole(body), .. } = piece
-            && let Some((lane, item)) = decode(&header, body)
-        {
-            with(lane, item, header.frame_bytes());
-        }
+        with(&piece);
     }
 }
 

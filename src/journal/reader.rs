@@ -33,11 +33,20 @@ struct Place {
     limit: u64,
 }
 
+/// What to make of bytes that the disk refuses to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// An error: it may read them later.
+    TryAgain,
+    /// Damage: it has been asked for long enough.
+    GiveUp,
+}
+
 /// Reads on from `from`: one chunk of one volume at most. Blocks.
 ///
 /// # Errors
-/// When a volume cannot be opened just now; trying again may help.
-pub(super) fn read_on(shared: &Shared, stock: &Stock, destination: Destination, from: Position) -> io::Result<Vec<Item>> {
+/// When a volume cannot be opened or read just now; trying again may help.
+pub(super) fn read_on(shared: &Shared, stock: &Stock, destination: Destination, from: Position, refused: Refused) -> io::Result<Vec<Item>> {
     let mut items = Vec::new();
     let Some(place) = find_place(shared, stock, destination, from, &mut items) else { return Ok(items) };
     let id = place.start.volume;
@@ -58,6 +67,7 @@ pub(super) fn read_on(shared: &Shared, stock: &Stock, destination: Destination, 
     let mut scanner = Scanner::new(file.as_ref(), &seal, place.start.offset.max(FILE_HEADER_BYTES), place.limit);
     let stop = place.start.offset + CHUNK_BYTES as u64;
     let at = |offset| Position { volume: id, offset };
+    let mut damaged = Vec::new();
     while scanner.offset < stop {
         let wants = |header: &super::format::FrameHeader| {
             let ours = header.kind == Kind::Event && header.source.as_ref() == Some(&stock.source) && *header.planned.of(destination) > 0;
@@ -75,13 +85,19 @@ pub(super) fn read_on(shared: &Shared, stock: &Stock, destination: Destination, 
                         Item::Record { position, after, planned, received_at: header.received_at, payload }
                     }
                     Body::Damaged | Body::NotRead => {
-                        note_damage(shared, position);
+                        damaged.push(position);
                         Item::Lost { position, after, events: u64::from(planned) }
                     }
                 });
             }
-            Some(Piece::Unreadable { offset, .. }) => note_damage(shared, at(offset)),
+            Some(Piece::Unreadable { offset, .. }) => damaged.push(at(offset)),
         }
+    }
+    if let (Refused::TryAgain, Some(error)) = (refused, scanner.refusal.take()) {
+        return Err(error);
+    }
+    for position in damaged {
+        note_damage(shared, position);
     }
     pass(shared, stock, destination, at(scanner.offset.min(place.limit)), &mut items);
     Ok(items)

@@ -16,7 +16,7 @@ use super::{
     heads::{Head, Sums, add_up, chain, planned_base, read_heads, scan},
     lane_state::{LaneCursor, LaneState, Totals},
     listing::{Listing, clean, identity, list, newer, next_volume, other_bytes},
-    names,
+    names::{self, Name},
     quarantine::Quarantine,
     queue::Queue,
     saver::{self, FileRead, Found},
@@ -48,8 +48,11 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
         seal
     };
     let mut report = RecoveryReport { foreign: listing.foreign.clone(), ..RecoveryReport::default() };
-    let cursor = read_cursors(disk.as_ref(), epoch, &listing)?;
+    let cursor = read_cursors(disk.as_ref(), epoch, &listing, &mut report)?;
     let mut heads = read_heads(disk.as_ref(), epoch, &seal_of, &listing, &mut report)?;
+    if let Some(file) = foreign_log(&heads, &report) {
+        return Err(OpenError::Foreign { file });
+    }
     let void = chain(&mut heads);
     let saved = cursor.snapshot.as_ref();
     let (mut planned, count_from) = planned_base(&heads, saved);
@@ -60,7 +63,7 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
         if head.limit.is_none() || *id >= count_from.volume {
             let committed = saved.map(|saved| saved.end).filter(|end| end.volume == *id).map_or(0, |end| end.offset);
             let frames = scan(disk.as_ref(), &seal_of(*id), *id, head, committed, &mut report)
-                .map_err(|source| OpenError::Disk { doing: format!("cannot read {}", names::volume(*id)), source })?;
+                .map_err(|source| OpenError::Unreadable { file: names::volume(*id), source })?;
             revision = frames.iter().map(|frame| frame.revision).fold(revision, u64::max);
             add_up(&frames, *id, count_from, &mut planned);
         }
@@ -73,6 +76,7 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
 
     let next_id = next_volume(&listing, saved);
     let quarantine = Quarantine::load(disk.as_ref(), epoch, listing.quarantines.clone());
+    report.damaged_files.extend(quarantine.damaged.iter().cloned());
     let other_bytes = other_bytes(disk.as_ref(), &listing);
     let shared = Arc::new(Shared {
         disk,
@@ -84,10 +88,11 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
         quarantine: Mutex::new(quarantine),
         revision: AtomicU64::new(revision),
         memory_bytes: AtomicUsize::new(0),
-        counts: Counts { damaged: AtomicU64::new(report.damaged.len() as u64), ..Counts::default() },
+        counts: Counts { damaged: AtomicU64::new((report.damaged.len() + report.damaged_files.len()) as u64), ..Counts::default() },
         status: Mutex::new(Status { health: Health::Writable, reason: String::new() }),
         saver: Alarm::default(),
         keeper: Alarm::default(),
+        watch: Alarm::default(),
         preparing: Mutex::new(()),
         sync_observer: OnceLock::new(),
         tuning,
@@ -104,6 +109,13 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
     Ok(Recovered { shared, cursor, report })
 }
 
+/// The newest volume of another journal, when there is none of this one.
+fn foreign_log(heads: &BTreeMap<u64, Head>, report: &RecoveryReport) -> Option<String> {
+    let is_ours = heads.values().any(|head| head.checkpoint.is_some());
+    let mut foreign = report.foreign.iter().rev().filter(|name| matches!(Name::of(name), Name::Volume(_)));
+    foreign.next().filter(|_| !is_ours).cloned()
+}
+
 fn check(settings: &Settings) -> Result<(), OpenError> {
     if settings.volume_size.0 < VOLUME_BYTES_MIN {
         return Err(OpenError::Settings("volume_size is at least 4 KiB"));
@@ -118,16 +130,20 @@ fn check(settings: &Settings) -> Result<(), OpenError> {
 }
 
 /// The newest whole state of all cursor files.
-fn read_cursors(disk: &dyn Disk, epoch: Epoch, listing: &Listing) -> Result<Found, OpenError> {
+fn read_cursors(disk: &dyn Disk, epoch: Epoch, listing: &Listing, report: &mut RecoveryReport) -> Result<Found, OpenError> {
     let mut found = Found { ids: listing.cursors.clone(), ..Found::default() };
     for id in &listing.cursors {
         match saver::read_file(disk, *id, epoch) {
             Ok(FileRead::Newer(version)) => return Err(newer(names::cursor(*id), version)),
             Ok(FileRead::State(number, snapshot, file)) if found.snapshot.is_none() || number > found.number => {
-                (found.number, found.snapshot, found.file) = (number, Some(snapshot), Some(file));
+                (found.number, found.snapshot, found.file) = (number, Some(snapshot), file);
             }
-            Ok(FileRead::State(..) | FileRead::Nothing) => {}
-            Err(error) => tracing::error!(%error, file = names::cursor(*id), "a cursor file cannot be read"),
+            Ok(FileRead::State(..)) => {}
+            Ok(FileRead::Nothing) => report.damaged_files.push(names::cursor(*id)),
+            Err(error) => {
+                tracing::error!(%error, file = names::cursor(*id), "a cursor file cannot be read");
+                report.damaged_files.push(names::cursor(*id));
+            }
         }
     }
     Ok(found)
@@ -140,7 +156,8 @@ fn fill_log(shared: &Shared, heads: &BTreeMap<u64, Head>, planned: Sums) {
         let mut log = lock(&shared.log);
         for (id, head) in heads {
             let (limit, size) = (head.limit.unwrap_or(0), head.size);
-            log.volumes.insert(*id, Volume { limit, size, planned_before: None, opened_at: head.opened_at, passed_at: None });
+            let (opened_at, file) = (head.opened_at, head.file);
+            log.volumes.insert(*id, Volume { limit, size, planned_before: None, opened_at, passed_at: None, file });
         }
         debug_assert_eq!(log.end(), end);
     }

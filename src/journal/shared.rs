@@ -38,6 +38,7 @@ pub(super) struct Shared {
     pub status: Mutex<Status>,
     pub saver: Alarm,
     pub keeper: Alarm,
+    pub watch: Alarm,
     /// One at a time makes room for a new volume.
     pub preparing: Mutex<()>,
     pub sync_observer: OnceLock<SyncObserver>,
@@ -155,6 +156,18 @@ pub(super) struct Volume {
     pub opened_at: WallTime,
     /// When every lane had passed it.
     pub passed_at: Option<Instant>,
+    /// Whether its file may become another volume.
+    pub file: FileTrust,
+}
+
+/// Whether a file may be written to again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum FileTrust {
+    /// No write or sync of it has failed.
+    #[default]
+    Sound,
+    /// One has: it is read, and removed when it is passed, and never written or synced again.
+    Suspect,
 }
 
 /// A volume in waiting.

@@ -77,7 +77,7 @@ pub fn check(page: &str) -> usize {
     for line in page.lines() {
         let Some((name, rest)) = line.split_once('{') else { continue };
         let Some((labels, value)) = rest.rsplit_once("} ") else { continue };
-        let side = if name == "segue_events_planned_total" { 0 } else { 1 };
+        let side = usize::from(name != "segue_events_planned_total");
         if side == 0 || TERMS.contains(&name) {
             let value = value.split_once('.').map_or(value, |(whole, _)| whole);
             lanes.entry(labels).or_default()[side] += value.parse::<u64>().expect("counts are whole numbers");
