@@ -82,8 +82,12 @@ fn check_says_yes_to_a_right_file_and_no_to_warnings_when_strict() {
         "[journal]\ndir = \"journal\"\n[[source]]\nname = \"web\"\nsegment_write_key = \"wk_test_web_00001\"\n",
     )
     .unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(directory.path().join("sidecar.toml"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let ended = segue_in(directory.path(), &["check", "--strict"], &[]);
-    assert_eq!((ended.code, ended.stdout.as_str()), (0, "ok: sidecar.toml\n  web: Segment 100%, RudderStack 0%\n"));
+    let hours = "  journal: 7680MiB hold 18 h at 100/s, 1.8 h at 1000/s events of 1 KB, if nothing can be delivered\n";
+    let text = format!("ok: sidecar.toml\n  web: Segment 100%, RudderStack 0%\n{hours}");
+    assert_eq!((ended.code, ended.stdout), (0, text));
     assert!(!directory.path().join("journal").exists(), "a check changes nothing");
 
     let odd = directory.path().join("odd.toml");
@@ -265,4 +269,89 @@ fn a_local_ca_is_made_where_the_configuration_says() {
     assert_eq!(again.code, 1, "{}", again.stdout);
     assert!(again.stderr.contains("exists already"), "{}", again.stderr);
     assert_eq!(segue_in(directory.path(), &["certs", "init", "--force"], &[]).code, 0);
+}
+
+/// Files that hold secrets, open to others: what segue owns is refused, what others mounted or wrote is told, each with the way
+/// out, by `check` and by `run` alike.
+#[cfg(unix)]
+#[test]
+fn what_others_can_reach_is_told_with_the_command_that_closes_it() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let chmod = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("sidecar.toml");
+    fs::write(
+        &config,
+        "listen = \"127.0.0.1:0\"\nmetrics = \"\"\n[journal]\ndir = \"journal\"\n[[source]]\nname = \"web\"\nsegment_write_key = \"wk_test_web_00001\"\n",
+    )
+    .unwrap();
+
+    chmod(&config, 0o644);
+    let told = segue_in(directory.path(), &["check"], &[]);
+    assert_eq!(told.code, 0);
+    assert!(told.stdout.contains("SG0154") && told.stdout.contains("chmod 600 sidecar.toml"), "{}", told.stdout);
+    assert!(!told.stdout.contains("wk_test"), "{}", told.stdout);
+    assert_eq!(segue_in(directory.path(), &["check", "--strict"], &[]).code, 3);
+    chmod(&config, 0o600);
+    assert_eq!(segue_in(directory.path(), &["check", "--strict"], &[]).code, 0);
+
+    let journal = directory.path().join("journal");
+    fs::create_dir(&journal).unwrap();
+    chmod(&journal, 0o755);
+    for command in [&["check"][..], &["run"][..]] {
+        let refused = segue_in(directory.path(), command, &[]);
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        assert_ne!(refused.code, 0, "{said}");
+        assert!(said.contains("is open to others (mode 0755)") && said.contains("chmod -R go= "), "{said}");
+    }
+    chmod(&journal, 0o700);
+    assert_eq!(segue_in(directory.path(), &["check", "--strict"], &[]).code, 0);
+
+    // A link in place of a file of ours would let whoever put it there choose what is written to.
+    let victim = directory.path().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    symlink(&victim, journal.join("journal.id")).unwrap();
+    let refused = segue_in(directory.path(), &["run"], &[]);
+    assert!(refused.code != 0 && refused.stderr.contains("journal.id is a symbolic link"), "{}", refused.stderr);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+}
+
+/// A key in the wrong place is the commonest way to show one to a whole team.
+#[test]
+fn a_key_in_the_wrong_place_is_not_repeated() {
+    let key = "wk_test_Canary9f2cA77b";
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("sidecar.toml");
+    let source = "[[source]]\nname = \"web\"\n";
+    let cases = [
+        format!("{source}segment_write_key = {{ env = \"{key}\" }}\n"),
+        format!("{source}segment_write_key = {{ file = \"{key}\" }}\n"),
+        format!("{source}segment_write_key = [\"{key}\", 3]\n"),
+        format!("{source}segment_write_kee = \"{key}\"\n"),
+        format!("{source}{key} = \"x\"\nsegment_write_key = \"wk_test_web_00001\"\n"),
+        format!("{source}route = \"{key}\"\nsegment_write_key = \"wk_test_web_00001\"\n"),
+        format!("{source}segment_write_key = \"wk_test_web_00001\"\nrudderstack_write_key = {key}\n"),
+        format!("listen = \"{key}\"\n"),
+        format!("[log]\nlevel = \"=,{key}=\"\n"),
+        format!("[rudderstack]\nurl = \"https://{key}@acme.example\"\n"),
+        format!("[rudderstack]\nurl = \"{key}\"\n"),
+        format!("[rudderstack]\nwrite_key = \"{key}\"\n"),
+        format!("# {key}\nlisten = 3\n"),
+        format!("listen = 3 # {key}\n"),
+        format!("{key}\n"),
+        format!("\"{key}\n"),
+        format!("[{key}]\nx = 1\n"),
+        format!("[journal]\nsize_max = \"{key}\"\n"),
+    ];
+    for case in &cases {
+        fs::write(&config, case).unwrap();
+        for arguments in [&["check"][..], &["check", "--json"], &["run"], &["config", "show", "--json"]] {
+            let ended = segue_in(directory.path(), arguments, &[]);
+            assert_ne!(ended.code, 0, "{case}");
+            let said = format!("{}{}", ended.stdout, ended.stderr);
+            assert!(!said.contains("Canary"), "segue {arguments:?} repeats the key of\n{case}\n{said}");
+            assert!(said.contains("SG0"), "{case}\n{said}");
+        }
+    }
+    println!("{} misplaced keys, none repeated", cases.len());
 }

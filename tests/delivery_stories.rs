@@ -85,7 +85,7 @@ impl Theatre {
         let segment = SegmentStandin::start(options(segment_keys)).await.unwrap();
         let rudder_keys = sources.iter().filter_map(|source| source.rudderstack_key.as_ref()).collect();
         let rudder = RudderStandin::start(options(rudder_keys)).await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
+        let dir = private_dir();
         let journal = Some(open_journal(dir.path()).await);
         let sources = Arc::new(ArcSwap::from_pointee(Sources::new(Revision(1), sources).unwrap()));
         let mut theatre = Self { dir, journal, segment, rudder, sources, settings, clock: Clock::system(), delivery: None, envelopes: 0 };
@@ -217,6 +217,11 @@ impl Theatre {
     fn journal(&self) -> &Journal {
         self.journal.as_ref().unwrap()
     }
+}
+
+/// A directory as the journal wants it: for its owner alone.
+fn private_dir() -> tempfile::TempDir {
+    tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap()
 }
 
 async fn open_journal(dir: &std::path::Path) -> Journal {

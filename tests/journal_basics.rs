@@ -25,6 +25,11 @@ fn settings(dir: &Path) -> Settings {
     }
 }
 
+/// A directory as the journal wants it: for its owner alone.
+fn private_dir() -> tempfile::TempDir {
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
+}
+
 fn open_with(settings: &Settings) -> Opened {
     Journal::open(RealDisk::open(&settings.dir).unwrap(), settings).unwrap()
 }
@@ -81,7 +86,7 @@ fn ledger_of(journal: &Journal, id: &LaneId) -> Ledger {
 
 #[tokio::test]
 async fn each_lane_gets_its_records_in_order_and_again_after_a_restart_until_they_are_complete() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let settings = settings(dir.path());
     let Opened { journal, report } = open_with(&settings);
     assert_eq!(report.cursor, CursorOrigin::Fresh);
@@ -147,7 +152,7 @@ async fn a_second_process_is_refused_and_the_directory_is_for_its_owner_alone() 
 
 #[tokio::test]
 async fn plans_of_old_routes_are_refused_across_restarts() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let settings = settings(dir.path());
     let Opened { journal, .. } = open_with(&settings);
     let under = |revision| Record { revision: Revision(revision), ..record("web", 1, 0, "x") };
@@ -167,7 +172,7 @@ async fn plans_of_old_routes_are_refused_across_restarts() {
 
 #[tokio::test]
 async fn a_full_journal_refuses_goes_on_delivering_and_resumes_by_itself() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let settings = Settings { size_max: ByteSize(512 << 10), ..settings(dir.path()) };
     let Opened { journal, .. } = open_with(&settings);
     let id = lane_id("web", Destination::Segment);
@@ -201,7 +206,7 @@ async fn a_full_journal_refuses_goes_on_delivering_and_resumes_by_itself() {
 
 /// Appends from many sources while lanes read, and gives back what each lane got.
 async fn drive(memory_max: u64) -> BTreeMap<String, Vec<(Position, Bytes)>> {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let settings = Settings { memory_max: ByteSize(memory_max), ..settings(dir.path()) };
     let Opened { journal, .. } = open_with(&settings);
     let mut got: BTreeMap<String, Vec<_>> = BTreeMap::new();
@@ -239,7 +244,7 @@ async fn two_hundred_lanes_get_their_own_records_and_the_same_ones_from_memory_a
 
 #[tokio::test]
 async fn a_lane_that_joins_late_catches_up_from_disk_and_goes_on_from_memory() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let settings = Settings { memory_max: ByteSize(20_000), ..settings(dir.path()) };
     let Opened { journal, .. } = open_with(&settings);
     let append = |n: u32| journal.append(record("web", 1, 0, format!("{n:0>1000}")));
@@ -261,7 +266,7 @@ async fn a_lane_that_joins_late_catches_up_from_disk_and_goes_on_from_memory() {
 
 #[tokio::test]
 async fn next_may_be_dropped_at_any_await() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let settings = Settings { memory_max: ByteSize(0), ..settings(dir.path()) };
     let Opened { journal, .. } = open_with(&settings);
     for n in 0..300 {
@@ -287,7 +292,7 @@ async fn next_may_be_dropped_at_any_await() {
 
 #[tokio::test]
 async fn quarantined_events_are_kept_once_and_survive() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let settings = settings(dir.path());
     let Opened { journal, .. } = open_with(&settings);
     let id = lane_id("web", Destination::RudderStack);
@@ -321,7 +326,7 @@ async fn quarantined_events_are_kept_once_and_survive() {
 
 #[tokio::test]
 async fn settings_that_cannot_work_and_records_that_cannot_fit_are_refused() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let small = Settings { size_max: ByteSize(100 << 10), ..settings(dir.path()) };
     let refused = Journal::open(RealDisk::open(dir.path()).unwrap(), &small);
     assert!(matches!(refused, Err(OpenError::Settings(_))));
@@ -334,7 +339,7 @@ async fn settings_that_cannot_work_and_records_that_cannot_fit_are_refused() {
 
 #[tokio::test]
 async fn a_lane_holds_back_no_longer_than_it_takes_to_save_its_completions() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let Opened { journal, .. } = open_with(&settings(dir.path()));
     let mut lane = journal.lane(&lane_id("web", Destination::Segment));
     for n in 0..40_u32 {

@@ -43,6 +43,7 @@ fn settings(dir: &Path) -> Settings {
         volume_size: ByteSize(8 << 10),
         keep_delivered: Duration::ZERO,
         memory_max: ByteSize(1 << 10),
+        ..Settings::default()
     }
 }
 

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use crate::{
     delivery::Delivery,
     ingress::Counters,
-    journal::{Health, Journal},
+    journal::{Health, Journal, SpillQuota},
     model::Destination,
     routing::Sources,
     telemetry::{Exposition, Sheet},
@@ -31,6 +31,7 @@ pub(super) fn register(
     exposition.on_scrape(move |sheet| {
         ledger(sheet, &read);
         journal_figures(sheet, &read);
+        spills(sheet, &read);
     });
     delivery.register(exposition);
     let sources = Arc::clone(sources);
@@ -56,11 +57,35 @@ fn ledger(sheet: &mut Sheet, journal: &Journal) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps doubles")]
+fn spills(sheet: &mut Sheet, journal: &Journal) {
+    for (lane, spilled) in journal.spilled() {
+        let labels = [("source", lane.source.as_str()), ("destination", lane.destination.label())];
+        sheet.gauge("segue_journal_spill_bytes", "Disk that a queue which lags far behind takes for itself", &labels, spilled.bytes as f64);
+        let over = f64::from(u8::from(spilled.quota == SpillQuota::Over));
+        sheet.gauge("segue_journal_spill_over_quota", "Whether new events are left out of that queue", &labels, over);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus keeps doubles")]
 fn journal_figures(sheet: &mut Sheet, journal: &Journal) {
     let usage = journal.usage();
     sheet.gauge("segue_journal_bytes", "Disk in use", &[], usage.bytes as f64);
     sheet.gauge("segue_journal_capacity_bytes", "Disk that may be used", &[], usage.capacity as f64);
     sheet.gauge("segue_journal_pinned_bytes", "Disk that cannot be given back yet", &[], usage.pinned_bytes as f64);
+    sheet.gauge(
+        "segue_journal_spills_bytes",
+        "Disk that queues which lag far behind take for themselves, together",
+        &[],
+        usage.spill_bytes as f64,
+    );
+    if let Some(hours) = journal.hours_left() {
+        sheet.gauge(
+            "segue_journal_hours_left",
+            "Hours until the journal is full if nothing were delivered, at the recent pace",
+            &[],
+            hours,
+        );
+    }
     if let Some(oldest) = usage.oldest_pending {
         sheet.gauge(
             "segue_journal_oldest_timestamp_seconds",

@@ -61,6 +61,7 @@ fn record_json(record: &ArchivedRecord<'_>, keys: Keys) -> Line {
         }
         return Line { facts, body: None };
     };
+    facts["revision"] = envelope.plan.revision.0.into();
     facts["envelope"] = envelope_json(&envelope, keys);
     let body = body_of(&envelope, keys);
     if keys == Keys::Shown {

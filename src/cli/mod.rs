@@ -10,6 +10,7 @@ mod command;
 mod config;
 mod exit;
 mod export;
+mod harden;
 mod health;
 mod journal;
 mod run;
@@ -32,11 +33,13 @@ use command::{CertsCommand, Command, ConfigCommand, Standin};
 pub use exit::Exit;
 use talk::Talk;
 
-use crate::config::nearest;
+use crate::{config::nearest, telemetry};
 
 /// Runs the command of this process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    harden::harden();
+    telemetry::guard_panics();
     run(std::env::args_os()).into()
 }
 

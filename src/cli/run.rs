@@ -18,18 +18,20 @@ use super::{
 };
 use crate::{
     app,
-    config::Loaded,
+    config::{Loaded, Problems, exposed_files},
     demo::{self, Outcome},
     standin::{self, Key, Options},
-    telemetry::{self, start_logging},
+    telemetry::{self, flush_log, start_logging},
 };
 
 /// Runs the sidecar until it is asked to stop.
 pub fn sidecar(loaded: Loaded, talk: &Talk) -> anyhow::Result<Exit> {
-    talk.problems(&loaded.warnings);
+    talk.problems(&Problems::new([loaded.warnings.list(), &exposed_files(&loaded)].concat()));
     start_logging(&loaded.config.telemetry)?;
-    let report = runtime()?.block_on(app::run_until_signal(loaded.config, |_| {}))?;
-    tracing::debug!(?report);
+    let ended = runtime()?.block_on(app::run_until_signal(loaded.config, |_| {}));
+    tracing::debug!(?ended);
+    flush_log();
+    ended?;
     Ok(Exit::Done)
 }
 

@@ -6,6 +6,7 @@ use rustix::fs::{Access, access};
 
 use super::{
     Code, Config, Loaded, Origin, Problem, Severity,
+    exposed::{exposed_files, exposed_journal},
     key::check_mode,
     read::Places,
     session::{Session, Source},
@@ -104,14 +105,14 @@ pub(super) fn certificates(session: &mut Session<'_>, listen_at: &Source, mode: 
 }
 
 /// What is wrong with this machine for a configuration that is right in itself: whether the journal's directory can be written,
-/// or made. It changes nothing.
+/// or made, and what of it and of the configuration other users can get at. It changes nothing.
 #[must_use]
 pub fn machine(loaded: &Loaded) -> Vec<Problem> {
     let dir = &loaded.config.journal.dir;
     let there = dir.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
     let writable = there.is_dir() && access(there, Access::WRITE_OK | Access::EXEC_OK).is_ok();
     if writable {
-        return Vec::new();
+        return [exposed_files(loaded), exposed_journal(loaded)].concat();
     }
     let what = if there == dir {
         format!("the journal's directory {} cannot be written", dir.display())

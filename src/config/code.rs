@@ -37,6 +37,8 @@ pub enum Code {
     JournalSize,
     /// The journal's directory cannot be written.
     JournalDir,
+    /// A journal's directory that others can get at.
+    JournalExposed,
     /// No source.
     NoSource,
     /// A name that is no id.
@@ -59,6 +61,8 @@ pub enum Code {
     OpenKeyFile,
     /// Text that cannot be a write key.
     BadKey,
+    /// A configuration with keys in it that others can read.
+    OpenConfig,
     /// A URL that cannot be an upstream.
     BadUrl,
     /// A URL that sends events in the clear.
@@ -136,7 +140,7 @@ const fn row(code: Code, number: u16, title: &'static str, explanation: &'static
 }
 
 /// Every code.
-const TABLE: [Row; 28] = [
+const TABLE: [Row; 30] = [
     row(
         Code::NoFile,
         101,
@@ -235,6 +239,14 @@ const TABLE: [Row; 28] = [
          Make it and give it to segue's user, or name another: [journal] dir.",
     ),
     row(
+        Code::JournalExposed,
+        135,
+        "journal directory open to others",
+        "The journal holds what clients sent, with their Segment write keys. A directory or file of segue's own that other users can read, change or\n\
+         replace is refused: chmod -R go= DIR. A directory that root mounted for segue (an emptyDir, or a volume with fsGroup) is only told about;\n\
+         name a directory inside of it as [journal] dir, and segue makes that for itself alone.",
+    ),
+    row(
         Code::NoSource,
         140,
         "no source",
@@ -297,8 +309,9 @@ const TABLE: [Row; 28] = [
         Code::OpenKeyFile,
         152,
         "key file readable by others",
-        "Other users of this machine can read the key. Make it 0600, or 0640 when root owns it and segue's user is in its group.\n\
-         Symbolic links (as Kubernetes mounts secrets), /run/secrets and $CREDENTIALS_DIRECTORY are not checked; mounts with subPath want defaultMode: 0400.",
+        "Other users of this machine can read or change the key. Make it 0600, or 0640 when root owns it and segue's user is in its group.\n\
+         Behind a symbolic link (as Kubernetes mounts secrets) it is only a warning; set defaultMode: 0400, or 0440 with fsGroup. Files below\n\
+         /run/secrets and $CREDENTIALS_DIRECTORY are not checked.",
     ),
     row(
         Code::BadKey,
@@ -306,6 +319,13 @@ const TABLE: [Row; 28] = [
         "not a write key",
         "A write key is one word of printable ASCII without ':' (it travels as the user name of Basic auth). This text is empty, has a blank in it, or is a placeholder.\n\
          The key itself is not shown.",
+    ),
+    row(
+        Code::OpenConfig,
+        154,
+        "configuration with keys readable by others",
+        "A write key stands in the file itself, and other users of this machine can read the file: chmod 600 it, or take the key from\n\
+         { env = \"NAME\" } or { file = \"/path\" }.",
     ),
     row(
         Code::BadUrl,

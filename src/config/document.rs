@@ -6,6 +6,7 @@ use toml::de::DeTable;
 
 use super::{
     Code, Place, Problem, Severity,
+    mask::{key_like, masked},
     tree::{HARMLESS, Table, secret_spans},
 };
 
@@ -40,6 +41,7 @@ impl Document {
         if !errors.is_empty() {
             secrets.extend(likely_secrets(&text));
         }
+        secrets.extend(key_like(&text));
         secrets.sort_by_key(|span| span.start);
         let faults: Vec<(Range<usize>, String)> =
             errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message().to_owned())).collect();
@@ -118,8 +120,8 @@ impl Document {
                 code: Code::Syntax,
                 severity: Severity::Error,
                 place: Some(place),
-                what: format!("this is not TOML: {what}"),
-                fix: fix.to_owned(),
+                what: masked(format!("this is not TOML: {what}")),
+                fix: masked(fix.to_owned()),
             });
         }
         problems

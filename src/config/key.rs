@@ -12,7 +12,7 @@ use super::{
     session::{Session, Source},
     tree::{Item, Node, Table},
 };
-use crate::model::Secret;
+use crate::model::{Custody, Exposure, Secret};
 
 /// A key, and where it stands in the file.
 pub(super) struct Key {
@@ -109,31 +109,24 @@ fn read_text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Refuses a secret file that other users can read. Secrets that an orchestrator mounts are not ours to judge: Kubernetes links to them and
-/// Docker mounts them 0444, each into a place that only this container sees.
+/// Refuses a secret file that other users can get at. What an orchestrator mounts is not ours to judge: Docker and systemd mount each
+/// secret into a place that only this service sees; where Kubernetes links to one that everybody in the container may read, that is told.
 pub(super) fn check_mode(session: &mut Session<'_>, at: &Source, path: &Path) {
     let mounted = |directory: &Path| path.starts_with(directory);
     let credentials = session.environment.get("CREDENTIALS_DIRECTORY").is_some_and(|directory| mounted(Path::new(directory)));
-    let Ok(found) = fs::symlink_metadata(path) else { return };
-    if found.is_symlink() || credentials || ["/run/secrets", "/var/run/secrets"].iter().any(|directory| mounted(Path::new(directory))) {
+    if credentials || ["/run/secrets", "/var/run/secrets"].iter().any(|directory| mounted(Path::new(directory))) {
         return;
     }
-    if let Some(whose) = exposure(found.mode(), found.uid(), rustix::process::geteuid().as_raw()) {
-        let what = format!("{} can be {whose} (mode {:04o})", path.display(), found.mode() & 0o7777);
-        session.error(at, Code::OpenKeyFile, what, format!("chmod 600 {}", path.display()));
-    }
-}
-
-/// Who else can get at a file. A group may read what root owns: that is how a service without root reads a file of the system's.
-const fn exposure(mode: u32, owner: u32, own: u32) -> Option<&'static str> {
-    if mode & 0o022 != 0 {
-        Some("changed by other users")
-    } else if mode & 0o007 != 0 {
-        Some("read by every user of this machine")
-    } else if mode & 0o070 != 0 && (owner != 0 || own == 0) {
-        Some("read by its group")
-    } else {
-        None
+    let (Ok(named), Ok(found)) = (fs::symlink_metadata(path), fs::metadata(path)) else { return };
+    let custody = Custody { mode: found.mode(), owner: found.uid() };
+    let Some(exposure) = custody.exposure(rustix::process::geteuid().as_raw()) else { return };
+    let what = format!("{} {exposure} (mode {:04o})", path.display(), found.mode() & 0o7777);
+    match exposure {
+        _ if named.is_symlink() => session.warn(at, Code::OpenKeyFile, what, "in Kubernetes: defaultMode: 0400, or 0440 with fsGroup"),
+        Exposure::Foreign(_) => session.warn(at, Code::OpenKeyFile, what, "give it to root or to segue's user (chown)"),
+        Exposure::Changeable | Exposure::Readable | Exposure::GroupReadable => {
+            session.error(at, Code::OpenKeyFile, what, format!("chmod 600 {}", path.display()));
+        }
     }
 }
 
@@ -175,17 +168,5 @@ mod tests {
             assert!(oddity(bad).is_some(), "{bad}");
         }
         assert!(oddity(&"a".repeat(257)).is_some());
-    }
-
-    #[test]
-    fn only_the_user_and_a_group_under_root_may_read() {
-        let (root, user, own) = (0, 1_000, 1_000);
-        assert_eq!(exposure(0o100_600, user, own), None);
-        assert_eq!(exposure(0o100_400, user, own), None);
-        assert_eq!(exposure(0o100_640, root, own), None);
-        assert!(exposure(0o100_640, user, own).is_some());
-        assert!(exposure(0o100_640, root, root).is_some());
-        assert!(exposure(0o100_644, root, own).is_some());
-        assert!(exposure(0o100_660, root, own).is_some());
     }
 }

@@ -120,6 +120,8 @@ fn journal(session: &mut Session<'_>, root: &mut Section) -> (journal::Settings,
         size_max,
         volume_size,
         keep_delivered: section.value(session, "keep_delivered", Span(default.keep_delivered)).0,
+        spill_max_per_source: section.value(session, "spill_max_per_source", default.spill_max_per_source),
+        spill_max: section.value(session, "spill_max", default.spill_max),
         memory_max: section.value(session, "memory_max", default.memory_max),
     };
     let on_full = section.value(session, "on_full", ingress::Settings::default().on_full);

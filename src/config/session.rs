@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Code, Environment, Origin, Override, Place, Problem, Setting, Severity,
     document::{Document, Spot},
+    mask::masked,
 };
 
 /// One reading of the configuration.
@@ -109,6 +110,7 @@ impl<'a> Session<'a> {
             Source::Outside(Origin::Default) => (None, what),
             Source::Outside(origin) => (None, format!("{origin}: {what}")),
         };
+        let (what, fix) = (masked(what), masked(fix));
         self.problems.push(Problem { code, severity, place, what, fix });
     }
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     clock::Clock,
     journal::{LaneId, Quarantined},
-    model::{BasicAuth, Destination, Encoding, Endpoint, PerDestination, WallTime},
+    model::{BasicAuth, Destination, Encoding, Endpoint, PerDestination, Secret, WallTime},
     policy::{Outcome, RetryAfter},
     protocol::{self, Edits},
     routing::{Region, Source, Sources},
@@ -215,7 +215,12 @@ async fn deliver(way: &Way, events: u32, cargo: &Cargo) -> Option<(Outcome, Answ
         Err(text) => return Some((Outcome::Unsendable, Answered { status: 0, text })),
     };
     let (outcome, answer) = send(way, &gate.upstream, call).await;
-    pass.report(outcome.sign(), &answer.text);
+    let answer = Answered { text: without_keys(&source, answer.text), ..answer };
+    match outcome {
+        // Its words may repeat what a client sent, and this goes to the log.
+        Outcome::Answered { status, .. } => pass.report(outcome.sign(), &format!("answered {status}")),
+        Outcome::Unanswered | Outcome::Unsendable => pass.report(outcome.sign(), &answer.text),
+    }
     if let (Outcome::Answered { status: 200..=299, .. }, Some(edits)) = (outcome, edits) {
         way.figures.count_edits(edits);
     }
@@ -238,6 +243,14 @@ async fn send(way: &Way, upstream: &Upstream, call: Call) -> (Outcome, Answered)
             (outcome, Answered { status: 0, text: error.to_string() })
         }
     }
+}
+
+/// An upstream's words go to the quarantine, to disk, where no key of ours may rest: some of them say which key they refused.
+fn without_keys(source: &Source, text: String) -> String {
+    source.segment_keys.iter().chain(&source.rudderstack_key).fold(text, |text, key| {
+        let credentials = Secret::new(STANDARD.encode(format!("{}:", key.expose())));
+        credentials.cut_from(key.cut_from(text))
+    })
 }
 
 /// The start of an answer, as text.

@@ -216,7 +216,7 @@ impl<L: Leg> Runner<L> {
         self.streak.deliver();
         self.pushbacks = 0;
         if let Standing::Parked(parked) = std::mem::replace(&mut self.standing, Standing::Good) {
-            tracing::info!(event = "lane_resumed", lane = %self.way.id, reason = %parked.reason, "the destination takes events again");
+            tracing::info!(event = "lane_resumed", lane = %self.way.id, reason = parked.reason.without_words(), "the destination takes events again");
         }
     }
 
@@ -282,7 +282,7 @@ impl<L: Leg> Runner<L> {
                 tracing::error!(
                     event = "lane_parked",
                     lane = %self.way.id,
-                    reason = %reason,
+                    reason = reason.without_words(),
                     "delivery is stopped, everything is kept: put the key, the URL or the source right"
                 );
                 self.standing = Standing::Parked(Parked { reason, since: self.way.clock.now(), probe_at });

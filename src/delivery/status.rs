@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use crate::{journal::LaneId, model::WallTime};
+use crate::{
+    journal::LaneId,
+    model::{WallTime, inert},
+};
 
 /// A lane, as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,8 +76,19 @@ impl fmt::Display for ParkReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answer { status, answer } if answer.is_empty() => write!(f, "answered {status}"),
-            Self::Answer { status, answer } => write!(f, "answered {status}: {answer}"),
-            Self::Refusals(reason) => write!(f, "ten refusals in a row: {reason}"),
+            Self::Answer { status, answer } => write!(f, "answered {status}: {}", inert(answer)),
+            Self::Refusals(reason) => write!(f, "ten refusals in a row: {}", inert(reason)),
+        }
+    }
+}
+
+impl ParkReason {
+    /// The reason for the log: without the destination's own words, which may repeat what a client sent.
+    #[must_use]
+    pub fn without_words(&self) -> String {
+        match self {
+            Self::Answer { status, .. } => format!("answered {status}"),
+            Self::Refusals(_) => "ten refusals in a row for one reason".to_owned(),
         }
     }
 }

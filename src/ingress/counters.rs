@@ -39,7 +39,8 @@ pub struct SourceCounts {
     pub predicted: [Count; Discard::ALL.len()],
     /// Events that were relayed live instead of journalled for Segment: oversize bodies, `OAuth`, a journal that cannot write.
     pub relayed: Count,
-    /// RudderStack events that were given up because the journal could not write while Segment was served live.
+    /// RudderStack events that were given up while Segment was served: the journal could not write, or their lane was over its
+    /// quota of disk.
     pub unjournalled: Count,
 }
 
@@ -112,7 +113,7 @@ impl Counters {
             sheet.counter("segue_events_relayed", "Events relayed live to Segment, not journalled for it", &source, counts.relayed.value());
             sheet.counter(
                 "segue_events_unjournalled",
-                "RudderStack events given up while the journal could not write",
+                "RudderStack events given up: the journal could not write, or their queue was over its quota",
                 &source,
                 counts.unjournalled.value(),
             );

@@ -124,7 +124,11 @@ impl Relays {
 }
 
 fn passed_on(headers: &HeaderMap) -> HeaderMap {
-    PASSED_ON.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect()
+    let mut passed: HeaderMap = PASSED_ON.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect();
+    if let Some(credentials) = passed.get_mut(header::AUTHORIZATION) {
+        credentials.set_sensitive(true);
+    }
+    passed
 }
 
 /// The name that a request is meant for, in lower case and without its port: h2's authority, else the Host header.

@@ -18,7 +18,8 @@ use crate::{
     clock::Clock,
     journal::{AppendError, Journal, Record},
     model::{
-        BasicAuth, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, Naming, Outline, PerDestination, Plan, Reading, Selection,
+        BasicAuth, Destination, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, Naming, Outline, PerDestination, Plan, Reading,
+        Selection,
     },
     protocol::{self, Answer, BadRequest, Discard, InflateLimits, Target},
     routing::{Inquiry, Person, Source, Sources, decide},
@@ -71,6 +72,8 @@ pub(super) struct Decided {
     /// What the routes say.
     plan: Plan,
     way: Way,
+    /// RudderStack events that nobody keeps, as the source's lane to RudderStack is over its quota of disk.
+    left_out: u64,
     /// Why Segment will drop some of the events after its 200 (protocol.md 1.6).
     discards: Vec<Discard>,
     /// Where the events stand in it.
@@ -96,6 +99,22 @@ impl Decided {
             plan.events.segment = Selection::None;
         }
         plan
+    }
+
+    /// Goes on without the journal for a destination whose lane is over its quota of disk; None: there is no way without it. Segment
+    /// is asked live then. Without RudderStack, Segment gets the events of RudderStack alone as well: no event is worse off than
+    /// without segue.
+    fn leave_out(&mut self, destination: Destination, on_full: OnFull) -> Option<()> {
+        let can_be_live = on_full == OnFull::Relay && self.way == Way::Journal;
+        match destination {
+            Destination::Segment if can_be_live => self.way = Way::Live,
+            Destination::RudderStack if !self.plan.events.segment.is_none() => {
+                self.left_out = std::mem::take(&mut self.plan.events.rudderstack).count(self.kinds.len()) as u64;
+                self.plan.events.segment = Selection::All;
+            }
+            Destination::Segment | Destination::RudderStack => return None,
+        }
+        Some(())
     }
 }
 
@@ -177,7 +196,17 @@ impl Desk {
         let oversize = inflated.len() > protocol::REQUEST_BYTES_MAX;
         let only_segment_can = oversize || protocol::is_bearer(call.parts.headers.get(header::AUTHORIZATION));
         let way = if only_segment_can && !plan.events.segment.is_none() { Way::Live } else { Way::Journal };
-        Decision::Decided(Box::new(Decided { source, key_print, kinds, plan, way, discards, outline, inflated: inflated.clone() }))
+        Decision::Decided(Box::new(Decided {
+            source,
+            key_print,
+            kinds,
+            plan,
+            way,
+            left_out: 0,
+            discards,
+            outline,
+            inflated: inflated.clone(),
+        }))
     }
 
     /// The body as plain JSON; None when it does not inflate within its limits.
@@ -210,6 +239,7 @@ impl Desk {
         let events = decided.kinds.len() as u64;
         match appended {
             Ok(()) => {
+                counts.unjournalled.add(decided.left_out);
                 for kind in &decided.kinds {
                     let index = kind.and_then(|kind| EventKind::ALL.iter().position(|known| *known == kind));
                     counts.received[index.unwrap_or(EventKind::ALL.len())].add(1);
@@ -229,7 +259,7 @@ impl Desk {
                     return said(&protocol::busy(RETRY_AFTER_S));
                 }
                 counts.relayed.add(events);
-                counts.unjournalled.add(decided.plan.events.rudderstack.count(decided.kinds.len()) as u64);
+                counts.unjournalled.add(decided.left_out + decided.plan.events.rudderstack.count(decided.kinds.len()) as u64);
                 self.relay_decided(call, id, &decided).await
             }
         }
@@ -259,6 +289,9 @@ impl Desk {
                     // Its source has just gone: what was accepted under the old revision stays decided under it.
                     Decision::UnknownKey | Decision::Unreadable => return Err(AppendError::Closed),
                 },
+                Err(AppendError::OverQuota { destination }) => {
+                    decided.leave_out(destination, self.settings.on_full).ok_or(AppendError::OverQuota { destination })?;
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -14,7 +14,7 @@ use super::{
     archive_scan::{Scan, read_volume},
     cursor::Snapshot,
     format::{Checkpoint, Epoch, FILE_HEADER_BYTES, FileHeader, FileKind, HEADER_LENGTH, HeaderRead, Kind, Seal},
-    names::{self, Name},
+    names::{self, Name, SpillName},
     quarantine,
     read_only::{ReadOnlyDisk, ReadOnlyFile},
     saver::{self, FileRead},
@@ -38,7 +38,7 @@ pub struct ArchivedRecord<'a> {
     pub position: Position,
     /// Whose it is.
     pub source: &'a SourceId,
-    /// The revision of its plan.
+    /// The revision of its plan; 0 for a record that was spilled, whose envelope says it.
     pub revision: Revision,
     /// Its events planned for each destination.
     pub planned: PerDestination<u32>,
@@ -127,6 +127,15 @@ pub struct Damage {
     pub what: &'static str,
 }
 
+/// A file of the log.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// A volume, and where its records end; None: nobody says it.
+    Volume(Option<u64>),
+    /// What is left of a run of volumes.
+    Spill(SpillName),
+}
+
 /// The volumes that count, and where the records of each end; None: nobody says it.
 type Limits = BTreeMap<u64, Option<u64>>;
 
@@ -175,23 +184,14 @@ impl Archive {
         let mut lanes = Lanes::new(saved.as_ref().map(|(_, saved)| saved));
         // The cursors were read before, so that the volumes that they speak of are listed now, or were given back meanwhile.
         let names = self.disk.list()?;
-        let (limits, gaps) = self.limits(&names, saved.as_ref().map(|(_, saved)| saved))?;
-        for (id, limit) in limits {
-            let name = names::volume(id);
-            let Some(file) = self.opened(&name)? else { continue };
-            let seal = Seal::new(FileKind::Volume, self.epoch, id);
-            let committed = survey.saved_end.filter(|end| end.volume == id).map_or(0, |end| end.offset);
-            let mut scan = read_volume(&file, &seal, limit, committed)?;
-            if scan.end > 0 && matches!(header_of(&file, FileKind::Volume)?, HeaderRead::Invalid) {
-                scan.damage.insert(0, (0, "the file's header is damaged"));
-            }
-            if !scan.damage.is_empty() && !self.disk.still_holds(&name, &file) {
-                continue;
-            }
-            survey.damage.extend(scan.damage.iter().map(|(offset, what)| Damage { file: name.clone(), offset: *offset, what }));
-            let mut volume = VolumeSummary { file: name, bytes: file.size()?, ..VolumeSummary::default() };
-            hand_out(&file, &seal, id, &scan, wanted, &mut lanes, &mut volume, &mut each)?;
-            volume.pinned_by = lanes.end_volume();
+        let spills = spills_in(&names);
+        let (limits, gaps) = self.limits(&names, &spills, saved.as_ref().map(|(_, saved)| saved))?;
+        let parts = limits.into_iter().map(|(id, limit)| (id, Part::Volume(limit)));
+        let parts: BTreeMap<u64, Part> = parts.chain(spills.iter().map(|spill| (spill.first, Part::Spill(*spill)))).collect();
+        for (id, part) in parts {
+            let read = self.part(id, part, wanted, survey.saved_end, &mut lanes, &mut each)?;
+            let Some((volume, damage)) = read else { continue };
+            survey.damage.extend(damage);
             survey.volumes.push(volume);
         }
         // A journal at work gives volumes back; one whose cursors stand still does not.
@@ -203,6 +203,42 @@ impl Archive {
         self.others(&mut survey);
         survey.lanes = lanes.summaries();
         Ok(survey)
+    }
+
+    /// Reads one file of the log; None: it went away meanwhile.
+    fn part(
+        &self,
+        id: u64,
+        part: Part,
+        wanted: &Wanted,
+        saved_end: Option<Position>,
+        lanes: &mut Lanes,
+        each: &mut impl FnMut(Archived<'_>) -> io::Result<()>,
+    ) -> io::Result<Option<(VolumeSummary, Vec<Damage>)>> {
+        let (name, kind, number) = match part {
+            Part::Volume(_) => (names::volume(id), FileKind::Volume, id),
+            Part::Spill(spill) => (names::spill(spill), FileKind::Spill, spill.number),
+        };
+        let Some(file) = self.opened(&name)? else { return Ok(None) };
+        let seal = Seal::new(kind, self.epoch, number);
+        let committed = saved_end.filter(|end| end.volume == id).map_or(0, |end| end.offset);
+        let (limit, committed) = match part {
+            Part::Volume(limit) => (limit, committed),
+            // It was written whole before it had its name.
+            Part::Spill(_) => (Some(file.size()?), 0),
+        };
+        let mut scan = read_volume(&file, &seal, limit, committed)?;
+        if scan.end > 0 && matches!(header_of(&file, kind)?, HeaderRead::Invalid) {
+            scan.damage.insert(0, (0, "the file's header is damaged"));
+        }
+        if !scan.damage.is_empty() && !self.disk.still_holds(&name, &file) {
+            return Ok(None);
+        }
+        let damage = scan.damage.iter().map(|(offset, what)| Damage { file: name.clone(), offset: *offset, what }).collect();
+        let mut volume = VolumeSummary { file: name, bytes: file.size()?, ..VolumeSummary::default() };
+        hand_out(&file, &seal, id, &scan, wanted, lanes, &mut volume, each)?;
+        volume.pinned_by = lanes.end_volume();
+        Ok(Some((volume, damage)))
     }
 
     /// None: it went away meanwhile.
@@ -238,10 +274,14 @@ impl Archive {
 
     /// The volumes that count, and where each ends; None: nobody says it. What a checkpoint calls void is left out. And the volumes
     /// that lanes still need, and that are missing.
-    fn limits(&self, names: &[String], saved: Option<&Snapshot>) -> io::Result<(Limits, Vec<Damage>)> {
+    fn limits(&self, names: &[String], spills: &[SpillName], saved: Option<&Snapshot>) -> io::Result<(Limits, Vec<Damage>)> {
+        let is_spilled = |volume: u64| spills.iter().any(|spill| (spill.first..=spill.last).contains(&volume));
         let mut limits = Limits::new();
         let mut links = Vec::new();
         for id in numbered(names, |name| if let Name::Volume(id) = name { Some(id) } else { None }) {
+            if is_spilled(id) {
+                continue;
+            }
             let Some(file) = self.opened(&names::volume(id))? else { continue };
             if matches!(header_of(&file, FileKind::Volume)?, HeaderRead::Valid(header) if header.epoch != self.epoch) {
                 continue;
@@ -259,7 +299,8 @@ impl Archive {
         // What the cursors know of the end of the log is as good as a checkpoint.
         let mut gaps = Vec::new();
         let mut need = |volume: u64, limits: &Limits| {
-            if volume > 0 && !limits.contains_key(&volume) && saved.is_some_and(|saved| saved.low().volume <= volume) {
+            if volume > 0 && !limits.contains_key(&volume) && !is_spilled(volume) && saved.is_some_and(|saved| saved.low().volume <= volume)
+            {
                 let what = "the volume is missing, and was still needed";
                 gaps.push(Damage { file: names::volume(volume), offset: 0, what });
             }
@@ -316,12 +357,30 @@ impl Archive {
                     .file(name)
                     .and_then(|file| header_of(&file, FileKind::Volume))
                     .is_ok_and(|header| matches!(header, HeaderRead::Valid(header) if header.epoch != self.epoch));
-            let is_known = matches!(Name::of(name), Name::Identity | Name::Lock | Name::Volume(_) | Name::Cursor(_) | Name::Quarantine(_));
+            let is_known = matches!(
+                Name::of(name),
+                Name::Identity | Name::Lock | Name::Volume(_) | Name::Cursor(_) | Name::Quarantine(_) | Name::Spill(_) | Name::Reserve
+            );
             if is_foreign_volume || !is_known {
                 survey.others.push(name.clone());
             }
         }
     }
+}
+
+/// The spills that count, oldest first: of two that stand for one volume the newer one was whole before the older one went.
+fn spills_in(names: &[String]) -> Vec<SpillName> {
+    let mut all: Vec<SpillName> =
+        names.iter().filter_map(|name| if let Name::Spill(spill) = Name::of(name) { Some(spill) } else { None }).collect();
+    all.sort_unstable();
+    let mut counting: Vec<SpillName> = Vec::new();
+    for spill in all.into_iter().rev() {
+        if counting.iter().all(|other| spill.last < other.first || spill.first > other.last) {
+            counting.push(spill);
+        }
+    }
+    counting.sort_unstable_by_key(|spill| spill.first);
+    counting
 }
 
 fn numbered(names: &[String], kind: impl Fn(Name) -> Option<u64>) -> BTreeSet<u64> {
@@ -372,8 +431,12 @@ fn hand_out(
     let mut scanner = Scanner::new(file, seal, FILE_HEADER_BYTES, scan.end);
     while let Some(piece) = scanner.next(|_| Wants::Body) {
         let Piece::Frame { offset, header, body } = piece else { continue };
-        let (Kind::Event, Some(source)) = (header.kind, &header.source) else { continue };
-        let position = Position { volume: id, offset };
+        let Some(source) = &header.source else { continue };
+        let position = match header.kind {
+            Kind::Event => Position { volume: id, offset },
+            Kind::Spilled => header.spilled_from(),
+            _ => continue,
+        };
         let waits = lanes.see(source, position, header.planned, header.received_at);
         let Body::Whole(payload) = body else { continue };
         if !wanted.takes(source, header.received_at) {
@@ -385,7 +448,9 @@ fn hand_out(
         }
         let at = header.received_at;
         volume.arrived = Some(volume.arrived.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
-        let (revision, planned, received_at) = (header.revision, header.planned, header.received_at);
+        // A spilled record has its place where its revision was; its envelope still says under which it was planned.
+        let revision = if header.kind == Kind::Spilled { Revision(0) } else { header.revision };
+        let (planned, received_at) = (header.planned, header.received_at);
         each(Archived::Record(ArchivedRecord { position, source, revision, planned, waits, received_at, payload }))?;
     }
     Ok(())

@@ -243,10 +243,9 @@ impl Committer {
             }
             if let Some(planned_before) = &written.opened {
                 let opened_at = records[0].received_at;
-                let planned_before = Some(Arc::clone(planned_before));
                 let size = writer.size.max(written.end);
-                let volume = Volume { limit: written.end, size, planned_before, opened_at, passed_at: None, file: FileTrust::Sound };
-                log.volumes.insert(writer.id, volume);
+                let planned_before = Some(Arc::clone(planned_before));
+                log.volumes.insert(writer.id, Volume { planned_before, ..Volume::whole(written.end, size, opened_at) });
             } else if let Some(volume) = log.volumes.get_mut(&writer.id) {
                 volume.limit = written.end;
             }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::{
     bytes::{Fields, destination_code, push_source},
     lane_state::{LaneCursor, Totals},
-    shared::Shared,
+    shared::{Log, Shared},
     stock::{Stock, lock},
     words::{LaneId, Position},
 };
-use crate::model::{Destination, Revision, WallTime};
+use crate::model::{Destination, PerDestination, Revision, WallTime};
 
 /// The state of all lanes at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,8 +30,18 @@ pub(super) struct SavedLane {
     pub cursor: LaneCursor,
 }
 
-/// What becomes true when a snapshot is durable: for each lane, how many events it had completed.
-pub(super) type Saved = Vec<(Arc<Stock>, Destination, u64)>;
+/// What becomes true when a snapshot is durable, for each lane.
+pub(super) type Saved = Vec<SavedState>;
+
+/// What becomes true of one lane.
+pub(super) struct SavedState {
+    pub stock: Arc<Stock>,
+    pub destination: Destination,
+    /// How many events it had completed.
+    pub completed_events: u64,
+    /// Everything of the lane before here is complete.
+    pub low: Position,
+}
 
 /// Takes the state of all lanes.
 pub(super) fn snapshot(shared: &Shared) -> (Snapshot, Saved) {
@@ -49,7 +59,7 @@ pub(super) fn snapshot(shared: &Shared) -> (Snapshot, Saved) {
             let mut state = lock(&stock.lanes.of(destination).state);
             state.settle(end, planned);
             let cursor = state.cursor();
-            saved.push((Arc::clone(&stock), destination, state.completed_events));
+            saved.push(SavedState { stock: Arc::clone(&stock), destination, completed_events: state.completed_events, low: cursor.low });
             drop(state);
             if planned > 0 || cursor.totals.sum() > 0 || cursor.held_until.is_some() {
                 let id = LaneId { source: stock.source.clone(), destination };
@@ -58,6 +68,18 @@ pub(super) fn snapshot(shared: &Shared) -> (Snapshot, Saved) {
         }
     }
     (Snapshot { end, revision: shared.revision(), lanes }, saved)
+}
+
+impl Log {
+    /// Notes what a durable cursor says of every lane.
+    pub(super) fn note_lows(&mut self, end: Position, saved: &Saved) {
+        self.saved_end = end;
+        for SavedState { stock, destination, low, .. } in saved {
+            let count = self.lows.len().max(stock.ordinal + 1);
+            self.lows.resize(count, PerDestination::default());
+            *self.lows[stock.ordinal].of_mut(*destination) = *low;
+        }
+    }
 }
 
 impl Snapshot {

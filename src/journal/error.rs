@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use crate::model::Revision;
+use crate::model::{Destination, Revision};
 
 /// Why the journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,16 @@ pub enum OpenError {
     Locked {
         /// The data directory.
         dir: String,
+    },
+    /// Other users can get at the directory or at a file in it.
+    #[error("{path} {how}: {fix}")]
+    Exposed {
+        /// The directory or the file.
+        path: String,
+        /// How.
+        how: String,
+        /// What to do.
+        fix: String,
     },
     /// A file was written by a newer segue.
     #[error("{file} has format {found}; this segue knows formats up to {known}: use the newer segue, or another data directory")]
@@ -73,6 +83,12 @@ pub enum AppendError {
     /// No space; try later.
     #[error("the journal is full")]
     Full,
+    /// One of its destinations has a lane over its quota of disk: it may be kept without that one.
+    #[error("the lane to {destination} is over its quota of disk")]
+    OverQuota {
+        /// The destination to leave out.
+        destination: Destination,
+    },
     /// The disk fails; try later.
     #[error("the journal cannot write: {reason}")]
     Broken {

@@ -8,8 +8,13 @@ use super::{
 };
 use crate::model::{PerDestination, Revision, SourceId, WallTime};
 
-/// The format that this segue writes, and the newest that it reads.
-pub(super) const VERSION: u32 = 1;
+/// The newest format that this segue reads.
+pub(super) const VERSION: u32 = 2;
+/// The format of directories without spills, and of every file in them.
+pub(super) const VERSION_PLAIN: u32 = 1;
+/// The format of spills, and of the identity of a directory that may hold some: a segue that does not know them must not
+/// take what they stand for as lost.
+pub(super) const VERSION_SPILLS: u32 = 2;
 /// The size of a file's header.
 pub(super) const FILE_HEADER_BYTES: u64 = HEADER_LENGTH as u64;
 /// The same, as lengths are counted in memory.
@@ -40,6 +45,8 @@ pub(super) enum FileKind {
     Cursor,
     /// Quarantined events.
     Quarantine,
+    /// What is left of volumes.
+    Spill,
 }
 
 impl FileKind {
@@ -49,6 +56,15 @@ impl FileKind {
             Self::Volume => *b"SEGUEVOL",
             Self::Cursor => *b"SEGUECUR",
             Self::Quarantine => *b"SEGUEQUA",
+            Self::Spill => *b"SEGUESPI",
+        }
+    }
+
+    /// The format that its files are written in.
+    const fn version(self) -> u32 {
+        match self {
+            Self::Identity | Self::Volume | Self::Cursor | Self::Quarantine => VERSION_PLAIN,
+            Self::Spill => VERSION_SPILLS,
         }
     }
 }
@@ -58,7 +74,7 @@ impl FileKind {
 pub(super) struct FileHeader {
     pub epoch: Epoch,
     pub id: u64,
-    /// Cursor files: the size of one slot. 0 elsewhere.
+    /// Cursor files: the size of one slot. Spills: where the contents stand. 0 elsewhere.
     pub slot_bytes: u64,
 }
 
@@ -74,9 +90,14 @@ pub(super) enum HeaderRead {
 
 impl FileHeader {
     pub(super) fn encode(&self, kind: FileKind) -> [u8; HEADER_LENGTH] {
+        self.encode_as(kind, kind.version())
+    }
+
+    /// As [`FileHeader::encode`], in a format that is not the kind's usual one.
+    pub(super) fn encode_as(&self, kind: FileKind, version: u32) -> [u8; HEADER_LENGTH] {
         let mut out = [0; HEADER_LENGTH];
         out[..8].copy_from_slice(&kind.magic());
-        out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        out[8..12].copy_from_slice(&version.to_le_bytes());
         out[16..32].copy_from_slice(&self.epoch.0.to_le_bytes());
         out[32..40].copy_from_slice(&self.id.to_le_bytes());
         out[40..48].copy_from_slice(&self.slot_bytes.to_le_bytes());
@@ -220,6 +241,10 @@ pub(super) enum Kind {
     Checkpoint = 2,
     /// One quarantined event.
     Quarantined = 3,
+    /// One envelope, in a spill: its group and revision are its offset and volume in the log.
+    Spilled = 4,
+    /// What is in a spill.
+    Contents = 5,
 }
 
 impl Kind {
@@ -228,6 +253,8 @@ impl Kind {
             1 => Some(Self::Event),
             2 => Some(Self::Checkpoint),
             3 => Some(Self::Quarantined),
+            4 => Some(Self::Spilled),
+            5 => Some(Self::Contents),
             _ => None,
         }
     }
@@ -262,6 +289,11 @@ impl FrameHeader {
     /// Where the body begins in the frame.
     pub(super) fn body_start(&self) -> usize {
         FRAME_HEADER_BYTES + self.source.as_ref().map_or(0, |source| source.as_str().len())
+    }
+
+    /// Where the record of a spilled frame stood in the log.
+    pub(super) fn spilled_from(&self) -> Position {
+        Position { volume: self.revision.0, offset: u64::from(self.group) }
     }
 
     /// The size of the frame with padding.

@@ -10,11 +10,13 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    AppendError, Disk, Health, Lane, LaneId, Ledger, OpenError, Position, Quarantined, Record, RecoveryReport, Settings, Usage,
+    AppendError, Disk, Health, Lane, LaneId, Ledger, OpenError, Position, Quarantined, Record, RecoveryReport, Settings, SpillQuota,
+    Spilled, Usage,
     alarm::Woken,
     commit::Committer,
     format::record_bytes,
     keeper,
+    outlook::hours_left,
     quarantine::Quarantine,
     queue::{Pending, QUEUE_KIB_MAX},
     recovery::{Recovered, recover},
@@ -89,6 +91,7 @@ impl Journal {
     /// When the record was not kept; see [`AppendError`].
     pub async fn append(&self, record: Record) -> Result<Position, AppendError> {
         let shared = &self.inner.shared;
+        check_quota(shared, &record)?;
         let bytes = record_bytes(&record.source, record.payload.len());
         let bytes_max = self.record_bytes_max();
         if bytes > bytes_max {
@@ -152,6 +155,27 @@ impl Journal {
         usage(&self.inner.shared)
     }
 
+    /// What lanes that lag far behind take of the disk, outside of the volumes. Lanes that take nothing are left out.
+    #[must_use]
+    pub fn spilled(&self) -> Vec<(LaneId, Spilled)> {
+        let stocks = self.inner.shared.all_stocks();
+        let lanes = stocks.iter().flat_map(|stock| Destination::ALL.map(|destination| (stock, destination)));
+        let spilled = lanes.map(|(stock, destination)| {
+            let core = stock.lanes.of(destination);
+            let quota = if core.over_quota.load(Ordering::Relaxed) { SpillQuota::Over } else { SpillQuota::Within };
+            let spilled = Spilled { bytes: core.spilled_bytes.load(Ordering::Relaxed), quota };
+            (LaneId { source: stock.source.clone(), destination }, spilled)
+        });
+        spilled.filter(|(_, spilled)| spilled.bytes > 0).collect()
+    }
+
+    /// In how many hours the journal is full when nothing is delivered and events come as they came of late; None when there is
+    /// too little to tell.
+    #[must_use]
+    pub fn hours_left(&self) -> Option<f64> {
+        hours_left(&self.inner.shared)
+    }
+
     /// Whether records can be appended.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -208,6 +232,16 @@ fn watch(shared: &Shared) {
     }
 }
 
+/// Refuses what is for a lane over its quota of spilled records, as long as there is one.
+fn check_quota(shared: &Shared, record: &Record) -> Result<(), AppendError> {
+    if shared.lanes_over_quota.load(Ordering::Acquire) == 0 {
+        return Ok(());
+    }
+    let stock = shared.stock(&record.source);
+    let is_over = |to: &Destination| *record.planned.of(*to) > 0 && stock.lanes.of(*to).over_quota.load(Ordering::Relaxed);
+    Destination::ALL.into_iter().find(is_over).map_or(Ok(()), |destination| Err(AppendError::OverQuota { destination }))
+}
+
 fn join(thread: JoinHandle<()>) {
     if thread.join().is_err() {
         tracing::error!("a thread of the journal panicked");
@@ -245,10 +279,11 @@ fn usage(shared: &Shared) -> Usage {
     let newest = log.end().volume;
     let pinned = log.volumes.iter().filter(|(id, volume)| volume.passed_at.is_none() && **id != newest);
     Usage {
-        bytes: log.volume_bytes() + log.other_bytes,
+        bytes: log.volume_bytes() + log.other_bytes + shared.reserve.held_bytes(),
         capacity: shared.settings.size_max.0,
         pinned_bytes: pinned.map(|(_, volume)| volume.size).sum(),
         volumes: log.volumes.len() as u64,
+        spill_bytes: log.volumes.values().filter(|volume| volume.spill.is_some()).map(|volume| volume.size).sum(),
         oldest_pending,
         memory_bytes: shared.memory_bytes.load(Ordering::Relaxed) as u64,
         faults: shared.counts.faults(),
@@ -265,7 +300,8 @@ fn oldest_pending(shared: &Shared) -> Option<WallTime> {
             drop(state);
             handed_out.or_else(|| lock(&stock.tail).oldest_after(id.destination, reader)).or_else(|| {
                 let log = lock(&shared.log);
-                log.volumes.range(reader.volume..).next().map(|(_, volume)| volume.opened_at)
+                let holder = log.holding(reader.volume).map(|(_, volume)| volume);
+                holder.or_else(|| log.volumes.range(reader.volume..).next().map(|(_, volume)| volume)).map(|volume| volume.opened_at)
             })
         })
         .min()

@@ -10,9 +10,10 @@ use super::{
     cursor::Snapshot,
     format::{Checkpoint, Epoch, FILE_HEADER_BYTES, FileKind, HeaderRead, InGroup, Kind, Seal},
     listing::{Listing, header_of, newer},
-    names,
+    names::{self, SpillName},
     scan::{Body, Piece, Scanner, Then, Wants},
     shared::FileTrust,
+    spill::{self, Amounts, SpillHead, SpillRead},
     words::{Position, RecoveryReport},
 };
 use crate::model::{PerDestination, SourceId, WallTime};
@@ -24,10 +25,47 @@ pub(super) struct Head {
     pub checkpoint: Option<Checkpoint>,
     pub opened_at: WallTime,
     pub revision: u64,
-    /// Where its records end; None: not known yet.
+    /// Where its records end; None: not known yet. Of a spill, the end of the file.
     pub limit: Option<u64>,
+    /// What it is when it is no volume.
+    pub spill: Option<(SpillName, Amounts)>,
     /// Whether its file may be written to again.
     pub file: FileTrust,
+}
+
+/// The spills that count, and names of files that are void beside them.
+#[derive(Debug, Default)]
+pub(super) struct Spills {
+    pub heads: BTreeMap<u64, Head>,
+    pub void: Vec<String>,
+}
+
+impl Spills {
+    fn hold(&self, volume: u64) -> bool {
+        let holder = self.heads.range(..=volume).next_back().and_then(|(_, head)| head.spill.as_ref());
+        holder.is_some_and(|(name, _)| name.last >= volume)
+    }
+}
+
+/// Finds the spills that count. Of two that stand for one volume the newer one was whole before the older one went.
+pub(super) fn read_spills(disk: &dyn Disk, epoch: Epoch, listing: &Listing, report: &mut RecoveryReport) -> Result<Spills, OpenError> {
+    let mut spills = Spills::default();
+    for name in listing.spills.iter().rev() {
+        let file_name = names::spill(*name);
+        match spill::read(disk, epoch, *name) {
+            Ok(SpillRead::Newer(found)) => return Err(newer(file_name, found)),
+            Ok(SpillRead::Foreign) => report.foreign.push(file_name),
+            Ok(SpillRead::Ours(_)) if (name.first..=name.last).any(|volume| spills.hold(volume)) => spills.void.push(file_name),
+            Ok(SpillRead::Ours(found)) => {
+                let SpillHead { size, checkpoint, opened_at, revision, amounts } = found;
+                let (limit, spill) = (Some(size), Some((*name, amounts)));
+                let file = FileTrust::Sound;
+                spills.heads.insert(name.first, Head { size, checkpoint, opened_at, revision: revision.0, limit, spill, file });
+            }
+            Err(source) => return Err(OpenError::Disk { doing: format!("cannot read {file_name}"), source }),
+        }
+    }
+    Ok(spills)
 }
 
 /// Everything planned, by source.
@@ -38,6 +76,7 @@ pub(super) fn read_heads(
     epoch: Epoch,
     seal_of: &impl Fn(u64) -> Seal,
     listing: &Listing,
+    spills: &mut Spills,
     report: &mut RecoveryReport,
 ) -> Result<BTreeMap<u64, Head>, OpenError> {
     let mut heads = BTreeMap::new();
@@ -53,10 +92,14 @@ pub(super) fn read_heads(
             // The name says what a damaged header does not: whose records are valid is for their checksums to say.
             Ok(HeaderRead::Valid(_) | HeaderRead::Invalid) | Err(_) => {}
         }
+        if spills.hold(*id) {
+            spills.void.push(name);
+            continue;
+        }
         let file = disk.open(&name).map_err(failed)?;
         let size = file.size().map_err(failed)?;
         let opened_at = WallTime::from_millis(0);
-        let mut head = Head { size, checkpoint: None, opened_at, revision: 0, limit: None, file: FileTrust::Sound };
+        let mut head = Head { size, checkpoint: None, opened_at, revision: 0, limit: None, spill: None, file: FileTrust::Sound };
         let seal = seal_of(*id);
         let mut scanner = Scanner::new(file.as_ref(), &seal, FILE_HEADER_BYTES, size);
         if let Some(Piece::Frame { header, body: Body::Whole(body), .. }) = scanner.next(|_| Wants::Body) {
@@ -65,6 +108,7 @@ pub(super) fn read_heads(
         }
         heads.insert(*id, head);
     }
+    heads.append(&mut spills.heads);
     Ok(heads)
 }
 
@@ -78,7 +122,7 @@ pub(super) fn chain(heads: &mut BTreeMap<u64, Head>) -> Vec<u64> {
             continue;
         }
         void.extend(heads.range(since.volume + 1..).map(|(between, _)| *between).take_while(|between| *between < id));
-        if let Some(head) = heads.get_mut(&since.volume) {
+        if let Some(head) = heads.get_mut(&since.volume).filter(|head| head.spill.is_none()) {
             head.limit = Some(since.offset);
         }
     }
@@ -190,6 +234,15 @@ const fn next_group(frame: &Scanned) -> u32 {
     match frame.place {
         InGroup::Before => frame.group,
         InGroup::Last => frame.group + 1,
+    }
+}
+
+/// Adds what a spill holds of what was planned: the least that it can have been.
+pub(super) fn add_up_spill(amounts: &Amounts, planned: &mut Sums) {
+    for (source, lanes) in amounts {
+        let sums = planned.entry(source.clone()).or_default();
+        sums.segment += lanes.segment.events;
+        sums.rudderstack += lanes.rudderstack.events;
     }
 }
 

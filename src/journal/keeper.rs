@@ -8,10 +8,12 @@
 use std::{io, time::Duration};
 
 use super::{
-    Health,
+    Health, Settings,
     alarm::Woken,
     names,
-    shared::{FileTrust, Log, Shared, Spare},
+    reserve::{is_full, refill},
+    shared::{Log, Shared, Spare, Volume},
+    spiller::{self, Look},
     stock::lock,
 };
 
@@ -34,10 +36,7 @@ pub(super) enum NoRoom {
 impl NoRoom {
     /// Tells a full disk from a failing one.
     pub(super) fn of(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            _ => Self::Disk(error),
-        }
+        if is_full(&error) { Self::Full } else { Self::Disk(error) }
     }
 }
 
@@ -72,15 +71,26 @@ pub(super) fn step(shared: &Shared) {
             }
         }
     }
-    if shared.queue.is_closed() {
-        return;
+    let mut look = Look::Again;
+    while !shared.queue.is_closed() {
+        become_well(shared);
+        if look == Look::Nothing {
+            break;
+        }
+        look = spiller::step(shared);
     }
+    spiller::weigh(shared);
+    refill(shared);
+}
+
+/// Prepares the next volume; a journal that was full or broken takes records again when there is room and the disk writes.
+fn become_well(shared: &Shared) {
     let health = lock(&shared.status).health;
     let is_well = match health {
-        Health::Writable | Health::Full => prepare(shared).is_ok(),
+        Health::Writable | Health::Full => prepare(shared).is_ok() && is_full_still(shared) == Some(Relief::Enough),
         Health::Broken => probe(shared).is_ok(),
     };
-    if is_well && health != Health::Writable {
+    if is_well {
         shared.set_health(Health::Writable, "");
     }
 }
@@ -103,11 +113,33 @@ fn probe(shared: &Shared) -> Result<(), NoRoom> {
     Ok(())
 }
 
+/// How much room there is after the journal was full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relief {
+    /// It is below the low watermark.
+    Enough,
+    /// It would be full again at once.
+    TooLittle,
+}
+
+/// None: the journal is not full. It takes records again when, besides the next volume, a share of the quota as large as the reserve
+/// is not needed by any lane: else it would be full and not full in turn, one volume at a time.
+fn is_full_still(shared: &Shared) -> Option<Relief> {
+    if lock(&shared.status).health != Health::Full {
+        return None;
+    }
+    let log = lock(&shared.log);
+    let pinned: u64 = log.volumes.values().filter(|volume| volume.passed_at.is_none()).map(|volume| volume.size).sum();
+    let wanted = shared.settings.volume_size.0 + shared.settings.size_max.0 / RESERVE_SHARE;
+    Some(if pinned + wanted <= quota(shared) { Relief::Enough } else { Relief::TooLittle })
+}
+
 /// Finds out whether the newest volume still has its name: a directory that was removed under us takes writes, and keeps
 /// nothing.
 fn check_in_place(shared: &Shared) {
-    let newest = lock(&shared.log).end().volume;
-    let opened = if newest > 0 { shared.disk.open(&names::volume(newest)).err() } else { None };
+    let newest = lock(&shared.log).volumes.last_key_value().map(|(id, volume)| (*id, volume.file_name(*id)));
+    let Some((newest, name)) = newest else { return };
+    let opened = shared.disk.open(&name).err();
     if opened.is_some_and(|error| error.kind() == io::ErrorKind::NotFound) {
         tracing::error!(volume = newest, "the newest volume is gone from the data directory");
         lock(&shared.log).spare = None;
@@ -118,6 +150,9 @@ fn check_in_place(shared: &Shared) {
 /// The next volume, prepared now if need be.
 pub(super) fn take_spare(shared: &Shared) -> Result<Spare, NoRoom> {
     prepare(shared)?;
+    if is_full_still(shared) == Some(Relief::TooLittle) {
+        return Err(NoRoom::Full);
+    }
     lock(&shared.log).spare.take().ok_or(NoRoom::Full)
 }
 
@@ -145,7 +180,7 @@ fn prepare(shared: &Shared) -> Result<(), NoRoom> {
         }
         let oldest = lock(&shared.log).passed();
         let Some(id) = oldest else { return Err(NoRoom::Full) };
-        let is_reusable = lock(&shared.log).volumes.get(&id).is_some_and(|volume| volume.size == size && volume.file == FileTrust::Sound);
+        let is_reusable = lock(&shared.log).volumes.get(&id).is_some_and(|volume| volume.size == size && volume.is_reusable());
         if is_reusable {
             return recycle(shared, id).map_err(NoRoom::of);
         }
@@ -154,8 +189,13 @@ fn prepare(shared: &Shared) -> Result<(), NoRoom> {
 }
 
 /// How many bytes volumes may take.
-fn quota(shared: &Shared) -> u64 {
-    shared.settings.size_max.0 - shared.settings.size_max.0 / RESERVE_SHARE
+pub(super) fn quota(shared: &Shared) -> u64 {
+    quota_of(&shared.settings)
+}
+
+/// The same, by the settings.
+pub(super) const fn quota_of(settings: &Settings) -> u64 {
+    settings.size_max.0 - settings.size_max.0 / RESERVE_SHARE
 }
 
 fn create(shared: &Shared, size: u64) -> Result<(), NoRoom> {
@@ -186,8 +226,8 @@ fn recycle(shared: &Shared, old: u64) -> io::Result<()> {
     let id = next_id(shared);
     let name = names::volume(id);
     let file = shared.disk.open(&names::volume(old))?;
-    let is_sound = lock(&shared.log).volumes.get(&old).is_some_and(|volume| volume.file == FileTrust::Sound);
-    if !is_sound || file.size()? != size {
+    let is_reusable = lock(&shared.log).volumes.get(&old).is_some_and(Volume::is_reusable);
+    if !is_reusable || file.size()? != size {
         return Err(io::Error::other("not of full size, or a write or sync of it has failed"));
     }
     shared.disk.rename(&names::volume(old), &name)?;
@@ -201,7 +241,8 @@ fn recycle(shared: &Shared, old: u64) -> io::Result<()> {
 }
 
 fn give_back(shared: &Shared, id: u64) -> io::Result<()> {
-    match shared.disk.remove(&names::volume(id)) {
+    let Some(name) = lock(&shared.log).volumes.get(&id).map(|volume| volume.file_name(id)) else { return Ok(()) };
+    match shared.disk.remove(&name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
@@ -209,7 +250,7 @@ fn give_back(shared: &Shared, id: u64) -> io::Result<()> {
     shared.disk.sync_dir()
 }
 
-fn next_id(shared: &Shared) -> u64 {
+pub(super) fn next_id(shared: &Shared) -> u64 {
     let mut log = lock(&shared.log);
     let id = log.next_id;
     log.next_id += 1;
@@ -230,7 +271,7 @@ fn mark_passed(shared: &Shared) {
     // The newest volume says where the log ends and what was planned: it always stays.
     let newest = log.end().volume;
     for (id, volume) in &mut log.volumes {
-        if *id < free_before.volume && *id != newest && volume.passed_at.is_none() {
+        if volume.last(*id) < free_before.volume && *id != newest && volume.passed_at.is_none() {
             volume.passed_at = Some(now);
         }
     }
@@ -238,7 +279,7 @@ fn mark_passed(shared: &Shared) {
 
 impl Log {
     /// The oldest volume that every lane has passed.
-    fn passed(&self) -> Option<u64> {
+    pub(super) fn passed(&self) -> Option<u64> {
         self.volumes.first_key_value().filter(|(_, volume)| volume.passed_at.is_some()).map(|(id, _)| *id)
     }
 

@@ -13,7 +13,7 @@ use super::{
     Entry, Position, QuarantineError, Quarantined, Tally,
     commit::forget_memory,
     lane_state::Handed,
-    reader::{Item, Refused, read_on},
+    reader::{Bookmark, Found, Item, Refused, read_on},
     shared::Shared,
     stock::{LaneCore, Stock, Taken, lock},
     words::LaneId,
@@ -35,7 +35,9 @@ pub struct Lane {
     /// Read from disk and not looked at yet.
     found: VecDeque<Item>,
     /// A read under way, kept when `next` is dropped in the middle of it.
-    reading: Option<JoinHandle<io::Result<Vec<Item>>>>,
+    reading: Option<JoinHandle<io::Result<Found>>>,
+    /// Where it reads on in a spill.
+    bookmark: Option<Bookmark>,
     /// Reads that failed in a row.
     refusals: u32,
 }
@@ -60,7 +62,7 @@ impl Lane {
         let generation = lock(&core.state).attach();
         // The older consumer may sleep on the bell; it must not take what rings for this one.
         core.bell.notify_waiters();
-        Self { shared, stock, destination, generation, found: VecDeque::new(), reading: None, refusals: 0 }
+        Self { shared, stock, destination, generation, found: VecDeque::new(), reading: None, bookmark: None, refusals: 0 }
     }
 
     /// The next record of this lane, in journal order, from the restored cursor; waits when there is none, and when
@@ -84,14 +86,18 @@ impl Lane {
         let refused = if self.refusals < READ_REFUSALS_MAX { Refused::TryAgain } else { Refused::GiveUp };
         let reading = self.reading.get_or_insert_with(|| {
             let (shared, stock, destination) = (Arc::clone(&self.shared), Arc::clone(&self.stock), self.destination);
-            tokio::task::spawn_blocking(move || read_on(&shared, &stock, destination, from, refused))
+            let bookmark = self.bookmark.clone();
+            tokio::task::spawn_blocking(move || read_on(&shared, &stock, destination, from, bookmark, refused))
         });
         let read = reading.await;
         self.reading = None;
         let read = read.unwrap_or_else(|error| Err(io::Error::other(error)));
         self.refusals = if read.is_ok() { 0 } else { self.refusals.saturating_add(1) };
         match read {
-            Ok(items) if !items.is_empty() => self.found.extend(items),
+            Ok(found) if !found.items.is_empty() => {
+                self.found.extend(found.items);
+                self.bookmark = found.bookmark;
+            }
             Ok(_) => tokio::time::sleep(READ_FAILED_PAUSE).await,
             Err(error) => {
                 tracing::error!(%error, lane = %self.id(), "a volume cannot be read now; trying again");
@@ -175,8 +181,10 @@ impl Lane {
     /// Puts in what was read from disk.
     #[cfg(test)]
     pub(super) fn read_now(&mut self, from: Position) {
-        let items = read_on(&self.shared, &self.stock, self.destination, from, Refused::GiveUp).unwrap_or_default();
-        self.found.extend(items);
+        let bookmark = self.bookmark.clone();
+        let found = read_on(&self.shared, &self.stock, self.destination, from, bookmark, Refused::GiveUp).unwrap_or_default();
+        self.found.extend(found.items);
+        self.bookmark = found.bookmark;
     }
 
     /// Notes that all events of that record came to their end. Once is enough; a position that was not handed out, or

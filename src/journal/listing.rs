@@ -1,12 +1,16 @@
 //! What is in the data directory when it is opened, and which journal it is.
 
-use std::{collections::BTreeSet, io};
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use super::{
     Disk, OpenError,
     cursor::Snapshot,
-    format::{Epoch, FileHeader, FileKind, HEADER_LENGTH, HeaderRead, VERSION},
-    names::{self, Name},
+    format::{Epoch, FileHeader, FileKind, HEADER_LENGTH, HeaderRead, VERSION, VERSION_PLAIN, VERSION_SPILLS},
+    names::{self, Name, SpillName},
 };
 
 /// Names in the directory, by meaning.
@@ -16,6 +20,7 @@ pub(super) struct Listing {
     pub volumes: BTreeSet<u64>,
     pub cursors: Vec<u64>,
     pub quarantines: Vec<u64>,
+    pub spills: BTreeSet<SpillName>,
     unfinished: Vec<String>,
     pub foreign: Vec<String>,
 }
@@ -26,12 +31,15 @@ pub(super) fn list(disk: &dyn Disk) -> Result<Listing, OpenError> {
     for name in entries {
         match Name::of(&name) {
             Name::Identity => listing.has_identity = true,
-            Name::Lock => {}
+            Name::Lock | Name::Reserve => {}
             Name::Volume(id) => {
                 listing.volumes.insert(id);
             }
             Name::Cursor(id) => listing.cursors.push(id),
             Name::Quarantine(id) => listing.quarantines.push(id),
+            Name::Spill(name) => {
+                listing.spills.insert(name);
+            }
             Name::Unfinished => listing.unfinished.push(name),
             Name::Foreign => listing.foreign.push(name),
         }
@@ -62,10 +70,12 @@ pub(super) fn identity(disk: &dyn Disk, listing: &Listing) -> Result<(Epoch, boo
             Err(error) => unread = Some(error),
         }
     }
-    for id in listing.volumes.iter().rev() {
-        match header_of(disk, &names::volume(*id), FileKind::Volume) {
+    let volumes = listing.volumes.iter().rev().map(|id| (names::volume(*id), FileKind::Volume));
+    let spills = listing.spills.iter().rev().map(|name| (names::spill(*name), FileKind::Spill));
+    for (name, kind) in volumes.chain(spills) {
+        match header_of(disk, &name, kind) {
             Ok(HeaderRead::Valid(header)) if known.is_none() => known = Some(header.epoch),
-            Ok(HeaderRead::Newer(found)) => return Err(newer(names::volume(*id), found)),
+            Ok(HeaderRead::Newer(found)) => return Err(newer(name, found)),
             _ => {}
         }
     }
@@ -74,28 +84,39 @@ pub(super) fn identity(disk: &dyn Disk, listing: &Listing) -> Result<(Epoch, boo
         return Err(OpenError::Disk { doing: format!("cannot read {}", names::IDENTITY), source });
     }
     let (epoch, is_fresh) = known.map_or_else(|| (Epoch(uuid::Uuid::new_v4().as_u128()), true), |epoch| (epoch, false));
-    write_identity(disk, epoch).map_err(|source| OpenError::Disk { doing: format!("cannot write {}", names::IDENTITY), source })?;
+    let version = if listing.spills.is_empty() { VERSION_PLAIN } else { VERSION_SPILLS };
+    write_identity(disk, epoch, version)
+        .map_err(|source| OpenError::Disk { doing: format!("cannot write {}", names::IDENTITY), source })?;
     Ok((epoch, is_fresh))
 }
 
-fn write_identity(disk: &dyn Disk, epoch: Epoch) -> io::Result<()> {
+/// Has the directory say that it may hold spills, before the first one gets its name; `allowed` remembers it.
+pub(super) fn allow_spills(disk: &dyn Disk, epoch: Epoch, allowed: &AtomicBool) -> io::Result<()> {
+    if !allowed.load(Ordering::Acquire) {
+        write_identity(disk, epoch, VERSION_SPILLS)?;
+        allowed.store(true, Ordering::Release);
+    }
+    Ok(())
+}
+
+fn write_identity(disk: &dyn Disk, epoch: Epoch, version: u32) -> io::Result<()> {
     let unfinished = names::unfinished(names::IDENTITY);
     let _ = disk.remove(&unfinished);
     let file = disk.create(&unfinished)?;
-    file.write_at(&FileHeader { epoch, id: 0, slot_bytes: 0 }.encode(FileKind::Identity), 0)?;
+    file.write_at(&FileHeader { epoch, id: 0, slot_bytes: 0 }.encode_as(FileKind::Identity, version), 0)?;
     file.sync_data()?;
     disk.rename(&unfinished, names::IDENTITY)?;
     disk.sync_dir()
 }
 
 /// Removes what has no meaning. In a journal whose epoch is lost nothing is removed: what cannot be read may be dear.
-pub(super) fn clean(disk: &dyn Disk, is_fresh: bool, listing: &Listing, volumes: impl Iterator<Item = u64>) {
+pub(super) fn clean(disk: &dyn Disk, is_fresh: bool, listing: &Listing, void: impl Iterator<Item = String>) {
     for name in &listing.unfinished {
         let _ = disk.remove(name);
     }
     if !is_fresh {
-        for id in volumes {
-            let _ = disk.remove(&names::volume(id));
+        for name in void {
+            let _ = disk.remove(&name);
         }
     }
     let _ = disk.sync_dir();
@@ -105,7 +126,8 @@ pub(super) fn clean(disk: &dyn Disk, is_fresh: bool, listing: &Listing, volumes:
 pub(super) fn next_volume(listing: &Listing, saved: Option<&Snapshot>) -> u64 {
     let in_names = listing.volumes.last().copied().unwrap_or(0);
     let in_cursors = saved.map_or(0, |saved| saved.lanes.iter().map(|lane| lane.cursor.low.volume).fold(saved.end.volume, u64::max));
-    in_names.max(in_cursors) + 1
+    let in_spills = listing.spills.iter().map(|name| name.number.max(name.last)).max().unwrap_or(0);
+    in_names.max(in_cursors).max(in_spills) + 1
 }
 
 pub(super) fn other_bytes(disk: &dyn Disk, listing: &Listing) -> u64 {

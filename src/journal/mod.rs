@@ -14,7 +14,10 @@
 //!   the disk damaged count as quarantined.
 //! - A failed write or sync is never followed by another one to the same file: the group is written again, from memory, to a
 //!   new volume, or nobody is told that it was kept.
-//! - A volume is removed only after a durable cursor says that all lanes have passed it; lanes without a consumer hold theirs.
+//! - A volume is removed only after a durable cursor says that all lanes have passed it, or after what lanes have not passed of it is
+//!   durable in a spill; lanes without a consumer hold theirs.
+//! - A lane that lags far behind holds up what it needs, not the volumes that this came in; above its quota
+//!   [`AppendError::OverQuota`] refuses records for it, and no other lane feels it.
 //!
 //! # Files
 //!
@@ -25,6 +28,8 @@
 //! | `volume-<16 hex>.log` | the log, in ascending numbers; the last may be a volume in waiting |
 //! | `cursor-<16 hex>.dat` | where the lanes stand, what was planned, how it ended |
 //! | `quarantine-<16 hex>.log` | events that were refused for good |
+//! | `spill-<16 hex>-<16 hex>-<16 hex>.log` | its number, and the first and last volume that it stands for |
+//! | `reserve` | space, held for the day when the disk has none |
 //! | `*.tmp` | one of these, not finished; removed at start |
 //!
 //! Other names are reported and left alone. [`Archive`] reads all of it without the lock, also beside a running journal.
@@ -35,21 +40,21 @@
 //! quarantined, and the report says where. It refuses to open, and names the file and the way out, when going on could lose or hide what
 //! may be whole: a format that is newer, a log of another journal, a newest volume that the disk does not read just now.
 //!
-//! # Bytes (format 1; numbers little-endian)
+//! # Bytes (formats 1 and 2; numbers little-endian)
 //!
 //! Every file begins with a header. Magic, version and checksum stay at their places in all formats to come, so that a newer
 //! file is refused by name, and a flipped bit is not taken for one.
 //!
 //! | at | bytes | header |
 //! |---|---|---|
-//! | 0 | 8 | `SEGUE-ID`, `SEGUEVOL`, `SEGUECUR` or `SEGUEQUA` |
-//! | 8 | 4 | format version |
+//! | 0 | 8 | `SEGUE-ID`, `SEGUEVOL`, `SEGUECUR`, `SEGUEQUA` or `SEGUESPI` |
+//! | 8 | 4 | format version: 1; of spills 2, and of `journal.id` from the first spill on |
 //! | 16 | 16 | epoch: random, one for the life of the directory |
 //! | 32 | 8 | the number in the file's name |
-//! | 40 | 8 | cursor files: bytes of one slot |
+//! | 40 | 8 | cursor files: bytes of one slot; spills: where the contents stand |
 //! | 60 | 4 | CRC-32 of the 60 bytes before |
 //!
-//! Volumes and quarantine files go on with frames, each at a multiple of 8, zeros between. Both checksums of a frame begin with the file's
+//! Volumes, spills and quarantine files go on with frames, each at a multiple of 8, zeros between. Both checksums of a frame begin with the file's
 //! magic, the epoch, the file's number and the frame's place: what an older volume left in a reused one never validates.
 //!
 //! | at | bytes | frame |
@@ -59,7 +64,7 @@
 //! | 8 | 4 | length of the body |
 //! | 12 | 4 | CRC-32 of the body |
 //! | 16 | 4 | commit group: 1, 2, 3... in each volume |
-//! | 20 | 1 | 1 event, 2 checkpoint, 3 quarantined |
+//! | 20 | 1 | 1 event, 2 checkpoint, 3 quarantined, 4 spilled event, 5 contents |
 //! | 21 | 1 | bit 0: the last of its group |
 //! | 22 | 1 | length of the source's id |
 //! | 24 | 8 | revision |
@@ -70,6 +75,11 @@
 //! The first frame of a volume is its checkpoint: where the log ended before (volume, offset; 8 + 8), a count (4), and for each source
 //! its id (length in 1 byte) with the events planned before this volume (8 + 8). What lies between that end and this volume is
 //! void: a torn group, or a volume whose sync failed and whose group stands here.
+//!
+//! A spill begins with the checkpoint of its first volume. Its events keep their places: their group and revision are the offset and the
+//! volume that they stood at, and what is planned is what was not done for good. Last come the contents: a count (4), and for
+//! each source its id with events and bytes for Segment and for RudderStack (4 times 8); their revision is the newest one in it.
+//! Of two spills that stand for one volume the one with the higher number counts, and both before the volume itself.
 //!
 //! A cursor file has two slots at 512, written in turn: CRC-32 of what follows (4), length (4), number of the save (8), the state.
 //! A save never needs space. The slot with the highest number that validates counts, over all files.
@@ -105,6 +115,7 @@ mod archive_scan;
 mod bytes;
 mod commit;
 mod cursor;
+mod custody;
 mod disk;
 mod error;
 #[cfg(test)]
@@ -123,6 +134,7 @@ mod model_tests;
 #[cfg(test)]
 mod mutant_tests;
 mod names;
+mod outlook;
 mod preparation;
 mod quarantine;
 mod queue;
@@ -130,23 +142,32 @@ mod read_only;
 mod reader;
 mod real;
 mod recovery;
+mod reserve;
 #[cfg(test)]
 mod sabotage;
 mod saver;
 mod scan;
 mod settings;
 mod shared;
+mod spill;
+#[cfg(test)]
+mod spill_tests;
+mod spiller;
 mod stock;
 mod words;
 
 pub use archive::{Archive, Archived, ArchivedRecord, Damage, LaneSummary, Survey, VolumeSummary, Waits, Wanted};
+pub use custody::{Exposed, Gravity, exposed};
 pub use disk::{Disk, DiskFile};
 pub use error::{AppendError, OpenError, QuarantineError};
 pub use handle::{Journal, Opened};
 pub use lane::Lane;
+pub use outlook::{Pace, capacity_bytes, past_pace};
 pub use real::RealDisk;
 pub use settings::Settings;
-pub use words::{CursorOrigin, Entry, Faults, Health, LaneId, Ledger, Position, Quarantined, Record, RecoveryReport, Tally, Usage};
+pub use words::{
+    CursorOrigin, Entry, Faults, Health, LaneId, Ledger, Position, Quarantined, Record, RecoveryReport, SpillQuota, Spilled, Tally, Usage,
+};
 
 /// How many completed events of a lane may be not durable yet before [`Lane::next`] holds back: the bound of the
 /// duplicates after a crash, besides what was in flight.

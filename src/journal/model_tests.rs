@@ -86,6 +86,10 @@ struct World {
     facts: BTreeMap<u64, Fact>,
     next_number: u64,
     sources: Vec<SourceId>,
+    /// Lanes that deliver nothing for some lives: they lag, and are spilled.
+    asleep: BTreeSet<LaneId>,
+    /// From which use on they are.
+    spill_above: u64,
     met: Met,
 }
 
@@ -100,6 +104,8 @@ pub(super) struct Met {
     repeated: u64,
     failed_saves: u64,
     from_disk: u64,
+    spilled: u64,
+    from_spills: u64,
 }
 
 type Check = Result<(), String>;
@@ -128,7 +134,20 @@ impl World {
         let sources = ["web", "ios-app", "billing.server"].map(|name| SourceId::parse(name).unwrap()).to_vec();
         let disk = ModelDisk::new(dice.next(), broken.lie);
         let allocation_group_bytes = dice.below(3) * 300;
-        Self { dice, disk, settings, broken, allocation_group_bytes, facts: BTreeMap::new(), next_number: 1, sources, met: Met::default() }
+        let spill_above = 2 + dice.below(11);
+        Self {
+            dice,
+            disk,
+            settings,
+            broken,
+            allocation_group_bytes,
+            facts: BTreeMap::new(),
+            next_number: 1,
+            sources,
+            asleep: BTreeSet::new(),
+            spill_above,
+            met: Met::default(),
+        }
     }
 
     fn tuning(&self) -> Tuning {
@@ -137,6 +156,9 @@ impl World {
             broken_pause: Duration::ZERO,
             full_pause: Duration::ZERO,
             allocation_group_bytes: self.allocation_group_bytes,
+            spill_above: self.spill_above,
+            // Once in a life, so that a run does not depend on the time it takes.
+            spill_pause: Duration::from_hours(1),
             sabotage: self.broken.sabotage,
         }
     }
@@ -186,6 +208,13 @@ impl World {
             3 => Trouble { syncs: 2, no_space: 9, writes: 9 },
             _ => Trouble::default(),
         };
+        if self.dice.once_in(10) {
+            self.asleep.clear();
+            for _ in 0..self.dice.below(3) {
+                let lane = self.some_lane();
+                self.asleep.insert(lane);
+            }
+        }
         self.disk.trouble(trouble);
         self.disk.cut_after(1 + self.dice.below(120));
         for _ in 0..400 {
@@ -273,6 +302,9 @@ impl World {
 
     fn deliver(&mut self, engine: &mut Engine) -> Check {
         let id = self.some_lane();
+        if self.asleep.contains(&id) {
+            return Ok(());
+        }
         for _ in 0..=self.dice.below(4) {
             let held = engine.in_flight.iter().filter(|(lane, _)| *lane == id).count();
             if held >= IN_FLIGHT_MAX {
@@ -357,6 +389,7 @@ impl World {
         let saves_failed = engine.saves_failed;
         self.met.failed_saves += u64::from(saves_failed);
         self.met.rewritten += engine.shared.counts.faults().commits;
+        self.met.spilled += engine.shared.counts.spills.load(std::sync::atomic::Ordering::Relaxed);
         drop(engine);
         self.disk = if self.dice.once_in(6) { self.disk.after_kill() } else { self.disk.after_power_cut() };
         let mut engine = self.open()?;
@@ -398,6 +431,9 @@ impl World {
             if last.is_some_and(|(position, before)| entry.position <= position || number <= before) {
                 return Err(format!("{id}: {number} at {} is out of order after {last:?}", entry.position));
             }
+            let log = super::stock::lock(&engine.shared.log);
+            self.met.from_spills += u64::from(log.holding(entry.position.volume).is_some_and(|(_, volume)| volume.spill.is_some()));
+            drop(log);
             last = Some((entry.position, number));
             drained.push((number, entry.planned));
         }
@@ -480,9 +516,11 @@ fn nothing_acknowledged_is_lost_in_ten_thousand_crashes() {
         met.repeated += run.repeated;
         met.failed_saves += run.failed_saves;
         met.from_disk += run.from_disk;
+        met.spilled += run.spilled;
+        met.from_spills += run.from_spills;
     }
     println!("{met:?}");
-    let Met { acknowledged, torn, full, broken, rewritten, repeated, failed_saves, from_disk } = met;
-    let least = [acknowledged, torn, full, broken, rewritten, repeated, failed_saves, from_disk].into_iter().min();
+    let Met { acknowledged, torn, full, broken, rewritten, repeated, failed_saves, from_disk, spilled, from_spills } = met;
+    let least = [acknowledged, torn, full, broken, rewritten, repeated, failed_saves, from_disk, spilled, from_spills].into_iter().min();
     assert!(states < 1000 || least >= Some(states / 100), "too little happened: {met:?}");
 }

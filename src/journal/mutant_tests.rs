@@ -34,6 +34,16 @@ fn the_model_notices_volumes_freed_before_the_cursor_is_durable() {
 }
 
 #[test]
+fn the_model_notices_spills_that_leave_out_what_no_durable_cursor_knows() {
+    assert_found(Broken { sabotage: Sabotage::SpillBeforeCursor, ..SOUND });
+}
+
+#[test]
+fn the_model_notices_volumes_that_go_before_their_spill_is_synced() {
+    assert_found(Broken { sabotage: Sabotage::SpillUnsynced, ..SOUND });
+}
+
+#[test]
 fn the_model_notices_a_failed_sync_that_is_tried_again_on_the_same_file() {
     assert_found(Broken { sabotage: Sabotage::SyncRetried, ..SOUND });
 }

@@ -4,6 +4,8 @@
 pub(super) const IDENTITY: &str = "journal.id";
 /// The file that is locked; it is never written.
 pub(super) const LOCK: &str = "lock";
+/// The file that holds space for a full disk.
+pub(super) const RESERVE: &str = "reserve";
 /// What a file is called until it is whole.
 const UNFINISHED: &str = ".tmp";
 
@@ -14,16 +16,31 @@ pub(super) enum Name {
     Identity,
     /// [`LOCK`].
     Lock,
+    /// [`RESERVE`].
+    Reserve,
     /// A volume.
     Volume(u64),
     /// A cursor file.
     Cursor(u64),
     /// A quarantine file.
     Quarantine(u64),
+    /// A spill.
+    Spill(SpillName),
     /// One of ours that was not finished.
     Unfinished,
     /// Not ours.
     Foreign,
+}
+
+/// The name of a spill: which it is, and which volumes it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SpillName {
+    /// Of two spills that stand for one volume the higher number is the newer one. No volume has the same number.
+    pub number: u64,
+    /// The first volume that it stands for.
+    pub first: u64,
+    /// The last one.
+    pub last: u64,
 }
 
 impl Name {
@@ -34,6 +51,9 @@ impl Name {
         if name == LOCK {
             return Self::Lock;
         }
+        if name == RESERVE {
+            return Self::Reserve;
+        }
         if let Some(whole) = name.strip_suffix(UNFINISHED) {
             return if matches!(Self::of(whole), Self::Foreign | Self::Unfinished) { Self::Foreign } else { Self::Unfinished };
         }
@@ -41,6 +61,7 @@ impl Name {
             .map(Self::Volume)
             .or_else(|| numbered(name, "cursor-", ".dat").map(Self::Cursor))
             .or_else(|| numbered(name, "quarantine-", ".log").map(Self::Quarantine))
+            .or_else(|| spill_of(name).map(Self::Spill))
             .unwrap_or(Self::Foreign)
     }
 }
@@ -49,6 +70,14 @@ fn numbered(name: &str, before: &str, after: &str) -> Option<u64> {
     let digits = name.strip_prefix(before)?.strip_suffix(after)?;
     let canonical = digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     if canonical { u64::from_str_radix(digits, 16).ok() } else { None }
+}
+
+fn spill_of(name: &str) -> Option<SpillName> {
+    let (number, run) = name.strip_prefix("spill-")?.split_once('-')?;
+    let (first, last) = run.strip_suffix(".log")?.split_once('-')?;
+    let parse = |digits: &str| numbered(digits, "", "");
+    let name = SpillName { number: parse(number)?, first: parse(first)?, last: parse(last)? };
+    (name.first <= name.last).then_some(name)
 }
 
 /// The name of a volume.
@@ -66,6 +95,12 @@ pub(super) fn quarantine(id: u64) -> String {
     format!("quarantine-{id:016x}.log")
 }
 
+/// The name of a spill.
+pub(super) fn spill(name: SpillName) -> String {
+    let SpillName { number, first, last } = name;
+    format!("spill-{number:016x}-{first:016x}-{last:016x}.log")
+}
+
 /// The name that a file has until it is whole.
 pub(super) fn unfinished(name: &str) -> String {
     format!("{name}{UNFINISHED}")
@@ -81,8 +116,12 @@ mod tests {
             (volume(26), Name::Volume(26)),
             (cursor(1), Name::Cursor(1)),
             (quarantine(u64::MAX), Name::Quarantine(u64::MAX)),
+            (spill(SpillName { number: 31, first: 2, last: 26 }), Name::Spill(SpillName { number: 31, first: 2, last: 26 })),
+            (spill(SpillName { number: 31, first: 3, last: 2 }), Name::Foreign),
+            ("spill-1-2-3.log".to_owned(), Name::Foreign),
             (IDENTITY.to_owned(), Name::Identity),
             (LOCK.to_owned(), Name::Lock),
+            (RESERVE.to_owned(), Name::Reserve),
             (unfinished(&cursor(1)), Name::Unfinished),
             (unfinished(&unfinished(&cursor(1))), Name::Foreign),
             ("volume-1A.log".to_owned(), Name::Foreign),

@@ -9,6 +9,7 @@ use super::{
     bytes::{Fields, destination_code, push_text},
     format::{Epoch, FILE_HEADER_BYTES, FileHeader, FileKind, FrameHeader, HEADER_LENGTH, HeaderRead, InGroup, Kind, Seal},
     names,
+    reserve::with_reserve,
     scan::{Body, Piece, Scanner, Then, Wants},
     shared::Shared,
     stock::lock,
@@ -89,11 +90,11 @@ impl Quarantine {
         // A file whose write or sync failed is not put back.
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => self.begin(shared)?,
+            None => with_reserve(shared, || self.begin(shared))?,
         };
         let mut frame = Vec::with_capacity(body.len() + 128);
         Seal::new(FileKind::Quarantine, shared.epoch, open.id).push_frame(&mut frame, open.offset, &header, &body);
-        if let Err(error) = open.append(&frame) {
+        if let Err(error) = open.append(shared, &frame) {
             if open.offset == FILE_HEADER_BYTES {
                 discard(shared, open.id);
             }
@@ -153,8 +154,8 @@ impl OpenFile {
     }
 
     /// Makes a frame durable at the end.
-    fn append(&mut self, frame: &[u8]) -> io::Result<()> {
-        self.reserve(frame.len() as u64)?;
+    fn append(&mut self, shared: &Shared, frame: &[u8]) -> io::Result<()> {
+        with_reserve(shared, || self.reserve(frame.len() as u64))?;
         self.file.write_at(frame, self.offset)?;
         self.file.sync_data()?;
         self.offset += frame.len() as u64;

@@ -13,7 +13,11 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Disk, DiskFile, OpenError, names};
+use super::{
+    Disk, DiskFile, OpenError,
+    custody::{Exposed, Gravity, exposed_of},
+    names,
+};
 
 /// Links are not followed, and children do not inherit files.
 const OPEN_FLAGS: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW);
@@ -36,7 +40,7 @@ impl RealDisk {
     /// Blocks for a moment.
     ///
     /// # Errors
-    /// When another process has it, or the disk refuses.
+    /// When another process has it, when other users can get at it, or the disk refuses.
     pub fn open(dir: &Path) -> Result<Arc<dyn Disk>, OpenError> {
         let failed = |doing: &str, source| OpenError::Disk { doing: format!("cannot {doing} {}", dir.display()), source };
         if !dir.is_dir() {
@@ -46,6 +50,13 @@ impl RealDisk {
             }
         }
         let handle = File::open(dir).map_err(|error| failed("open", error))?;
+        for Exposed { path, how, fix, gravity } in exposed_of(&handle, dir).map_err(|error| failed("look into", error))? {
+            let path = path.display().to_string();
+            match gravity {
+                Gravity::Refused => return Err(OpenError::Exposed { path, how, fix }),
+                Gravity::Tolerated => tracing::warn!(event = "journal_exposed", path, how, fix, "others can get at the data directory"),
+            }
+        }
         let lock = match open_in(&handle, names::LOCK, OFlags::CREATE) {
             // A disk that became read-only still has what must be delivered.
             Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => open_to_read(&handle, names::LOCK),

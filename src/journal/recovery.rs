@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, OnceLock, RwLock,
-        atomic::{AtomicU64, AtomicUsize},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize},
     },
 };
 
@@ -13,18 +13,20 @@ use super::{
     alarm::Alarm,
     cursor::Snapshot,
     format::{Epoch, FileKind, Seal},
-    heads::{Head, Sums, add_up, chain, planned_base, read_heads, scan},
+    heads::{Head, Sums, add_up, add_up_spill, chain, planned_base, read_heads, read_spills, scan},
     lane_state::{LaneCursor, LaneState, Totals},
     listing::{Listing, clean, identity, list, newer, next_volume, other_bytes},
     names::{self, Name},
     quarantine::Quarantine,
     queue::Queue,
+    reserve::Reserve,
     saver::{self, FileRead, Found},
     shared::{Counts, Log, Shared, Status, Tuning, Volume},
+    spill::Spill,
     stock::lock,
     words::{CursorOrigin, Health, LaneId, Position, RecoveryReport},
 };
-use crate::model::{Destination, PerDestination};
+use crate::model::{Destination, PerDestination, SourceId};
 
 /// The smallest volume that makes sense: a checkpoint and some records.
 const VOLUME_BYTES_MIN: u64 = 4096;
@@ -49,7 +51,8 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
     };
     let mut report = RecoveryReport { foreign: listing.foreign.clone(), ..RecoveryReport::default() };
     let cursor = read_cursors(disk.as_ref(), epoch, &listing, &mut report)?;
-    let mut heads = read_heads(disk.as_ref(), epoch, &seal_of, &listing, &mut report)?;
+    let mut spills = read_spills(disk.as_ref(), epoch, &listing, &mut report)?;
+    let mut heads = read_heads(disk.as_ref(), epoch, &seal_of, &listing, &mut spills, &mut report)?;
     if let Some(file) = foreign_log(&heads, &report) {
         return Err(OpenError::Foreign { file });
     }
@@ -60,6 +63,12 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
     let mut unborn = Vec::new();
     for (id, head) in &mut heads {
         revision = revision.max(head.revision);
+        if let Some((_, amounts)) = &head.spill {
+            if *id >= count_from.volume {
+                add_up_spill(amounts, &mut planned);
+            }
+            continue;
+        }
         if head.limit.is_none() || *id >= count_from.volume {
             let committed = saved.map(|saved| saved.end).filter(|end| end.volume == *id).map_or(0, |end| end.offset);
             let frames = scan(disk.as_ref(), &seal_of(*id), *id, head, committed, &mut report)
@@ -72,7 +81,8 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
         }
     }
     heads.retain(|id, _| !unborn.contains(id));
-    clean(disk.as_ref(), is_fresh, &listing, void.iter().chain(&unborn).copied());
+    let void = void.iter().chain(&unborn).map(|id| names::volume(*id)).chain(spills.void);
+    clean(disk.as_ref(), is_fresh, &listing, void);
 
     let next_id = next_volume(&listing, saved);
     let quarantine = Quarantine::load(disk.as_ref(), epoch, listing.quarantines.clone());
@@ -93,6 +103,9 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
         saver: Alarm::default(),
         keeper: Alarm::default(),
         watch: Alarm::default(),
+        lanes_over_quota: AtomicUsize::new(0),
+        spills_allowed: AtomicBool::new(false),
+        reserve: Reserve::default(),
         preparing: Mutex::new(()),
         sync_observer: OnceLock::new(),
         tuning,
@@ -151,28 +164,26 @@ fn read_cursors(disk: &dyn Disk, epoch: Epoch, listing: &Listing, report: &mut R
 
 /// Puts volumes and sums into the log, by the ordinals of the sources in it.
 fn fill_log(shared: &Shared, heads: &BTreeMap<u64, Head>, planned: Sums) {
-    let end = heads.last_key_value().map_or(Position::default(), |(id, head)| Position { volume: *id, offset: head.limit.unwrap_or(0) });
     {
         let mut log = lock(&shared.log);
         for (id, head) in heads {
-            let (limit, size) = (head.limit.unwrap_or(0), head.size);
-            let (opened_at, file) = (head.opened_at, head.file);
-            log.volumes.insert(*id, Volume { limit, size, planned_before: None, opened_at, passed_at: None, file });
+            let spill = head.spill.as_ref().map(|(name, _)| Arc::new(Spill { name: *name, lanes: Vec::new() }));
+            log.volumes.insert(*id, Volume { spill, file: head.file, ..Volume::whole(head.limit.unwrap_or(0), head.size, head.opened_at) });
         }
-        debug_assert_eq!(log.end(), end);
     }
-    let by_ordinal = |sums: Sums| {
-        let placed: Vec<_> = sums.into_iter().map(|(source, sum)| (shared.stock(&source).ordinal, sum)).collect();
-        let mut list = vec![PerDestination::default(); placed.iter().map(|(ordinal, _)| ordinal + 1).max().unwrap_or(0)];
-        for (ordinal, sum) in placed {
-            list[ordinal] = sum;
-        }
-        list
-    };
-    let planned = by_ordinal(planned);
+    let planned = by_ordinal(shared, planned);
+    let spills: Vec<_> = heads
+        .iter()
+        .filter_map(|(id, head)| {
+            let (name, amounts) = head.spill.as_ref()?;
+            Some((*id, Spill { name: *name, lanes: by_ordinal(shared, amounts.clone()) }))
+        })
+        .collect();
     let before: Vec<_> = heads
         .iter()
-        .filter_map(|(id, head)| Some((*id, Arc::from(by_ordinal(head.checkpoint.as_ref()?.planned.iter().cloned().collect())))))
+        .filter_map(|(id, head)| {
+            Some((*id, Arc::from(by_ordinal(shared, head.checkpoint.as_ref()?.planned.iter().cloned().collect::<Sums>()))))
+        })
         .collect();
     let mut log = lock(&shared.log);
     log.planned = planned;
@@ -181,6 +192,21 @@ fn fill_log(shared: &Shared, heads: &BTreeMap<u64, Head>, planned: Sums) {
             volume.planned_before = Some(sums);
         }
     }
+    for (id, spill) in spills {
+        if let Some(volume) = log.volumes.get_mut(&id) {
+            volume.spill = Some(Arc::new(spill));
+        }
+    }
+}
+
+/// What is known of sources, by their ordinals.
+fn by_ordinal<T: Clone + Default>(shared: &Shared, known: BTreeMap<SourceId, T>) -> Vec<T> {
+    let placed: Vec<_> = known.into_iter().map(|(source, value)| (shared.stock(&source).ordinal, value)).collect();
+    let mut list = vec![T::default(); placed.iter().map(|(ordinal, _)| ordinal + 1).max().unwrap_or(0)];
+    for (ordinal, value) in placed {
+        list[ordinal] = value;
+    }
+    list
 }
 
 /// Puts every lane where its cursor says; lanes without one begin where their first record can be.
@@ -213,7 +239,7 @@ fn place_lanes(shared: &Shared, saved: Option<&Snapshot>, report: &mut RecoveryR
             state.settle(end, planned);
             let pending = planned - state.totals.sum();
             report.pending += pending;
-            if pending > 0 && low.volume > 0 && !log.volumes.contains_key(&low.volume) && !report.missing.contains(&low.volume) {
+            if pending > 0 && low.volume > 0 && log.holding(low.volume).is_none() && !report.missing.contains(&low.volume) {
                 report.missing.push(low.volume);
             }
             drop(log);
@@ -234,12 +260,28 @@ fn first_place(shared: &Shared, ordinal: usize, destination: Destination, origin
     if log.planned_of(ordinal).of(destination) == &0 {
         return LaneCursor { low: log.end(), ..LaneCursor::default() };
     }
+    if origin == CursorOrigin::Lost {
+        return first_left(&log, ordinal, destination);
+    }
     let newest = log.volumes.iter().rev().find(|(_, volume)| before(volume) == Some(0));
     if let Some((id, _)) = newest {
         return LaneCursor { low: at(*id), ..LaneCursor::default() };
     }
-    let Some((id, volume)) = log.volumes.first_key_value() else { return LaneCursor { low: log.end(), ..LaneCursor::default() } };
-    let gone = before(volume).unwrap_or(0);
-    let totals = if origin == CursorOrigin::Lost { Totals { delivered: gone, ..Totals::default() } } else { Totals::default() };
-    LaneCursor { low: at(*id), low_planned: if origin == CursorOrigin::Lost { gone } else { 0 }, totals, ..LaneCursor::default() }
+    let first = log.volumes.first_key_value().map(|(id, _)| at(*id));
+    LaneCursor { low: first.unwrap_or_else(|| log.end()), ..LaneCursor::default() }
+}
+
+/// Where a lane begins when all cursors are lost: with the oldest of its records that is left. What was planned before it was
+/// done, or it would be here.
+fn first_left(log: &Log, ordinal: usize, destination: Destination) -> LaneCursor {
+    let before = |volume: &Volume| volume.planned_before.as_ref().map(|sums| sums.get(ordinal).map_or(0, |sums| *sums.of(destination)));
+    let left = |volume: &Volume| volume.spill.as_ref().map(|spill| spill.amount(ordinal, destination).events);
+    let mut volumes = log.volumes.iter().skip_while(|(_, volume)| left(volume) == Some(0));
+    let Some((id, volume)) = volumes.next() else { return LaneCursor { low: log.end(), ..LaneCursor::default() } };
+    let gone = match left(volume) {
+        None => before(volume).unwrap_or(0),
+        Some(events) => volumes.next().and_then(|(_, next)| before(next)).map_or(0, |planned| planned.saturating_sub(events)),
+    };
+    let totals = Totals { delivered: gone, ..Totals::default() };
+    LaneCursor { low: Position { volume: *id, offset: 0 }, low_planned: gone, totals, ..LaneCursor::default() }
 }

@@ -10,6 +10,10 @@ pub(super) enum Sabotage {
     AckBeforeSync,
     /// Volumes are freed by cursors that are not durable yet.
     FreeBeforeCursor,
+    /// What is copied to a spill is decided by cursors that are not durable yet.
+    SpillBeforeCursor,
+    /// What a spill stands for goes before the spill is synced.
+    SpillUnsynced,
     /// A failed sync is tried again on the same file.
     SyncRetried,
     /// Checksums are not compared.

@@ -13,9 +13,10 @@ use super::{
     Disk, DiskFile,
     alarm::Woken,
     bytes::Fields,
-    cursor::{Saved, Snapshot, snapshot},
+    cursor::{Saved, SavedState, Snapshot, snapshot},
     format::{Epoch, FileHeader, FileKind, HEADER_LENGTH, Seal},
     names,
+    reserve::with_reserve,
     shared::Shared,
     stock::lock,
 };
@@ -129,7 +130,7 @@ impl Saver {
     }
 
     fn release(&self, snapshot: &Snapshot, saved: &Saved) {
-        for (stock, destination, completed_events) in saved {
+        for SavedState { stock, destination, completed_events, .. } in saved {
             let core = stock.lanes.of(*destination);
             // More may have been completed since the snapshot.
             let state = lock(&core.state);
@@ -143,6 +144,7 @@ impl Saver {
         let mut log = lock(&self.shared.log);
         let before = log.free_before;
         log.free_before = snapshot.low();
+        log.note_lows(snapshot.end, saved);
         let passed = log.free_before.volume != before.volume;
         drop(log);
         if passed {
@@ -171,7 +173,9 @@ impl Saver {
         let slot_bytes = needed.next_power_of_two().max(SLOT_BYTES_MIN);
         let name = names::cursor(id);
         let unfinished = names::unfinished(&name);
-        let made = self.shared.disk.create(&unfinished).and_then(|file| {
+        let make = || {
+            let _ = self.shared.disk.remove(&unfinished);
+            let file = self.shared.disk.create(&unfinished)?;
             let header = FileHeader { epoch: self.shared.epoch, id, slot_bytes };
             file.allocate(SLOTS_START + 2 * slot_bytes)?;
             file.write_at(&vec![0; usize::try_from(SLOTS_START + 2 * slot_bytes).unwrap_or(0)], 0)?;
@@ -182,8 +186,8 @@ impl Saver {
             self.shared.disk.rename(&unfinished, &name)?;
             self.shared.disk.sync_dir()?;
             Ok(file)
-        });
-        match made {
+        };
+        match with_reserve(&self.shared, make) {
             Ok(file) => {
                 self.file = Some(file);
                 self.remove_older();
@@ -205,7 +209,7 @@ impl Saver {
 }
 
 fn ring_all(saved: &Saved) {
-    for (stock, destination, _) in saved {
+    for SavedState { stock, destination, .. } in saved {
         stock.lanes.of(*destination).bell.notify_one();
     }
 }

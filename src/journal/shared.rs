@@ -13,9 +13,12 @@ use super::{
     Disk, Settings,
     alarm::Alarm,
     format::{Epoch, FileKind, Seal},
+    names,
     preparation::{ALLOCATION_GROUP_BYTES, Filling},
     quarantine::Quarantine,
     queue::Queue,
+    reserve::Reserve,
+    spill::Spill,
     stock::{Stock, lock},
     words::{Faults, Health, Position},
 };
@@ -39,6 +42,12 @@ pub(super) struct Shared {
     pub saver: Alarm,
     pub keeper: Alarm,
     pub watch: Alarm,
+    /// Set when the directory says that it may hold spills.
+    pub spills_allowed: AtomicBool,
+    /// How many lanes are over their quota of spilled records.
+    pub lanes_over_quota: AtomicUsize,
+    /// Space for a full disk.
+    pub reserve: Reserve,
     /// One at a time makes room for a new volume.
     pub preparing: Mutex<()>,
     pub sync_observer: OnceLock<SyncObserver>,
@@ -56,6 +65,10 @@ pub(super) struct Tuning {
     pub full_pause: Duration,
     /// From which mean size of a group on new volumes are allocated only.
     pub allocation_group_bytes: u64,
+    /// From which use on, in sixteenths of the volumes' quota, lanes that lag are spilled.
+    pub spill_above: u64,
+    /// How long a volume that was not worth spilling is left alone.
+    pub spill_pause: Duration,
     #[cfg(test)]
     pub sabotage: super::sabotage::Sabotage,
 }
@@ -67,6 +80,8 @@ impl Default for Tuning {
             broken_pause: BROKEN_PAUSE,
             full_pause: FULL_PAUSE,
             allocation_group_bytes: ALLOCATION_GROUP_BYTES,
+            spill_above: SPILL_ABOVE,
+            spill_pause: SPILL_PAUSE,
             #[cfg(test)]
             sabotage: super::sabotage::Sabotage::None,
         }
@@ -77,6 +92,11 @@ impl Default for Tuning {
 const BROKEN_PAUSE: Duration = Duration::from_secs(2);
 /// How long a full journal refuses before it looks for room again: looking costs some calls to the disk.
 const FULL_PAUSE: Duration = Duration::from_millis(50);
+
+/// Three quarters: spilling takes some time, and has to be done before the journal is full.
+const SPILL_ABOVE: u64 = 12;
+/// Looking at a volume again costs reading its headers.
+const SPILL_PAUSE: Duration = Duration::from_secs(30);
 
 /// Who hears how long syncs take.
 pub(super) struct SyncObserver(pub Box<dyn Fn(Duration) + Send + Sync>);
@@ -101,6 +121,8 @@ pub(super) struct Counts {
     pub saves_failed: AtomicU64,
     pub refused_full: AtomicU64,
     pub damaged: AtomicU64,
+    /// Spills written.
+    pub spills: AtomicU64,
     /// Set when the newest volume has lost its name: what is written there would not be found again.
     pub volume_gone: AtomicBool,
     /// Set while cursors cannot be saved at all: lanes are let go on, as duplicates are better than a standstill.
@@ -139,14 +161,20 @@ pub(super) struct Log {
     pub other_bytes: u64,
     /// Every lane has passed everything before here, and a durable cursor says so.
     pub free_before: Position,
+    /// By the stock's ordinal: where each lane stands by the durable cursor. A lane that it does not know stands at the start.
+    pub lows: Vec<PerDestination<Position>>,
+    /// Where the log ended by the durable cursor.
+    pub saved_end: Position,
+    /// Until when nothing is spilled, as the disk refused.
+    pub spill_rests_until: Option<Instant>,
     /// Damage that was seen, so that lanes that meet it again do not count it again.
     pub damage_seen: std::collections::BTreeSet<Position>,
 }
 
-/// One volume of the log.
+/// One volume of the log, or the spill that stands for a run of them, under the first one's number.
 #[derive(Debug, Clone)]
 pub(super) struct Volume {
-    /// Its records end here; nothing behind it is ever read.
+    /// Its records end here; nothing behind it is ever read. Of a spill, the end of the file.
     pub limit: u64,
     /// Bytes on disk.
     pub size: u64,
@@ -158,6 +186,10 @@ pub(super) struct Volume {
     pub passed_at: Option<Instant>,
     /// Whether its file may become another volume.
     pub file: FileTrust,
+    /// What stands in its place; None: it is whole.
+    pub spill: Option<Arc<Spill>>,
+    /// Until when it is not looked at again, as too much of it is pending.
+    pub dense_until: Option<Instant>,
 }
 
 /// Whether a file may be written to again.
@@ -168,6 +200,37 @@ pub(super) enum FileTrust {
     Sound,
     /// One has: it is read, and removed when it is passed, and never written or synced again.
     Suspect,
+}
+
+impl Volume {
+    /// A volume that is whole.
+    pub(super) fn whole(limit: u64, size: u64, opened_at: WallTime) -> Self {
+        let file = FileTrust::Sound;
+        Self { limit, size, planned_before: None, opened_at, passed_at: None, file, spill: None, dense_until: None }
+    }
+
+    /// Whether its file may become another volume.
+    pub(super) fn is_reusable(&self) -> bool {
+        self.spill.is_none() && self.file == FileTrust::Sound
+    }
+
+    /// The number of the last volume that is in it.
+    pub(super) fn last(&self, id: u64) -> u64 {
+        self.spill.as_ref().map_or(id, |spill| spill.name.last)
+    }
+
+    /// Where it ends in the log. What a spill stands for ends before the next volume, wherever it did.
+    pub(super) fn end(&self, id: u64) -> Position {
+        match &self.spill {
+            Some(spill) => Position { volume: spill.name.last, offset: u64::MAX },
+            None => Position { volume: id, offset: self.limit },
+        }
+    }
+
+    /// The name of its file.
+    pub(super) fn file_name(&self, id: u64) -> String {
+        self.spill.as_ref().map_or_else(|| names::volume(id), |spill| names::spill(spill.name))
+    }
 }
 
 /// A volume in waiting.
@@ -181,7 +244,13 @@ pub(super) struct Spare {
 impl Log {
     /// Where the log ends.
     pub(super) fn end(&self) -> Position {
-        self.volumes.last_key_value().map_or(Position::default(), |(id, volume)| Position { volume: *id, offset: volume.limit })
+        self.volumes.last_key_value().map_or(Position::default(), |(id, volume)| volume.end(*id))
+    }
+
+    /// What holds the records of that volume, under which number.
+    pub(super) fn holding(&self, volume: u64) -> Option<(u64, &Volume)> {
+        let (id, holder) = self.volumes.range(..=volume).next_back()?;
+        (holder.last(*id) >= volume).then_some((*id, holder))
     }
 
     /// Bytes of volumes on disk, the one in waiting included.

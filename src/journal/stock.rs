@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use bytes::Bytes;
@@ -34,6 +37,10 @@ pub(super) struct LaneCore {
     pub bell: Notify,
     /// Events completed that no durable cursor knows yet.
     pub unsaved_events: AtomicU64,
+    /// Bytes of spills that the lane has not passed.
+    pub spilled_bytes: AtomicU64,
+    /// Set while new records for the lane are refused.
+    pub over_quota: AtomicBool,
 }
 
 /// One record in memory.

@@ -144,6 +144,8 @@ pub struct Usage {
     pub pinned_bytes: u64,
     /// Volumes on disk.
     pub volumes: u64,
+    /// Bytes of what was copied out of volumes for lanes that lag.
+    pub spill_bytes: u64,
     /// When the oldest record still pending arrived (of its volume's first record, when the record was not looked at yet);
     /// None: nothing is pending.
     pub oldest_pending: Option<WallTime>,
@@ -151,6 +153,24 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// Faults since start.
     pub faults: Faults,
+}
+
+/// What a lane that lags far behind takes of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spilled {
+    /// Bytes of spills that it has not passed.
+    pub bytes: u64,
+    /// Whether new records are kept for it.
+    pub quota: SpillQuota,
+}
+
+/// How a lane stands with its quota of spilled records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpillQuota {
+    /// New records are kept.
+    Within,
+    /// They are refused, for this lane alone.
+    Over,
 }
 
 /// Faults of the disk since start.

@@ -2,9 +2,11 @@
 //!
 //! Nothing here does I/O, reads a clock or knows about tokio. Times, randomness and keys come in as arguments.
 
+mod custody;
 mod destination;
 mod envelope;
 mod event;
+mod inert;
 pub mod json;
 mod outline;
 mod plan;
@@ -14,9 +16,11 @@ mod source;
 mod time;
 mod units;
 
+pub use custody::{Custody, Exposure};
 pub use destination::{Destination, PerDestination};
 pub use envelope::{BasicAuth, DecodeError, Encoding, Endpoint, Envelope, EnvelopeId};
 pub use event::{EventKind, MessageId};
+pub use inert::{inert, inert_but};
 pub use outline::{EventPlace, Naming, Outline};
 pub use plan::{Plan, Revision, Selection};
 pub use reading::{Frame, Head, Member, ReadError, Reading};

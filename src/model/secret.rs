@@ -3,9 +3,11 @@
 use std::fmt;
 
 use sha2::{Digest, Sha256};
+use zeroize::Zeroize;
 
-/// A write key, token or private key: shown nowhere, not in `Debug`, not in errors, not in logs.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// A write key, token or private key: shown nowhere, not in `Debug`, not in errors, not in logs. Its memory is overwritten when it is
+/// dropped; two are compared by their fingerprints, so that the time it takes tells nothing of the text.
+#[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
@@ -35,6 +37,26 @@ impl Secret {
     #[must_use]
     pub fn print(&self) -> KeyPrint {
         KeyPrint::of(&self.0)
+    }
+
+    /// The text without this secret, wherever somebody repeats it: each occurrence becomes `***`.
+    #[must_use]
+    pub fn cut_from(&self, text: String) -> String {
+        if self.0.is_empty() || !text.contains(&self.0) { text } else { text.replace(&self.0, "***") }
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.print() == other.print()
+    }
+}
+
+impl Eq for Secret {}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
@@ -81,5 +103,19 @@ mod tests {
         assert_eq!(format!("{key:?}"), "Secret(***)");
         assert_eq!(key.hint(), "...9f2c");
         assert_eq!(Secret::new("short").hint(), "...");
+    }
+
+    #[test]
+    fn secrets_are_equal_when_their_texts_are() {
+        assert_eq!(Secret::new("wk_test_a"), Secret::new("wk_test_a"));
+        assert_ne!(Secret::new("wk_test_a"), Secret::new("wk_test_b"));
+    }
+
+    #[test]
+    fn a_repeated_secret_is_cut_from_a_text() {
+        let key = Secret::new("wk_test_a");
+        assert_eq!(key.cut_from("no key wk_test_a, wk_test_a!".to_owned()), "no key ***, ***!");
+        assert_eq!(key.cut_from("nothing".to_owned()), "nothing");
+        assert_eq!(Secret::new("").cut_from("abc".to_owned()), "abc");
     }
 }

@@ -5,12 +5,15 @@
 //! them, and a scrape reads plain atomics.
 
 mod exposition;
+mod lines;
 mod log;
+mod panics;
 mod process;
 mod server;
 mod settings;
 
 pub use exposition::{Exposition, Histogram, Sheet};
-pub use log::{LogError, start_logging};
+pub use log::{LogError, flush_log, start_logging};
+pub use panics::guard_panics;
 pub use server::{Health, HealthProbe, MetricsServer, Readiness};
 pub use settings::{LogFormat, Settings};

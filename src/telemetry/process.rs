@@ -1,10 +1,11 @@
 //! What the operating system says about this process.
 
-use super::Sheet;
+use super::{Sheet, log::lines_lost};
 
-/// Adds build, CPU time, memory and open files. What cannot be read is left out.
+/// Adds build, lost log lines, CPU time, memory and open files. What cannot be read is left out.
 pub(super) fn fill(sheet: &mut Sheet) {
     sheet.gauge("segue_build_info", "The version that runs", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    sheet.counter("segue_log_lines_lost", "Log lines that their destination did not take", &[], lines_lost());
     if let Some(seconds) = cpu_seconds() {
         sheet.seconds_counter("process_cpu_seconds", "CPU time used, user and system", &[], seconds);
     }

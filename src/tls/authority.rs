@@ -16,6 +16,7 @@ use rcgen::{
 };
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::{
     model::{LOCAL_CA_NAME, WallTime},
@@ -95,7 +96,7 @@ struct Tiers {
     root: String,
     fingerprint: String,
     intermediate: String,
-    intermediate_key: String,
+    intermediate_key: Zeroizing<String>,
 }
 
 fn make_tiers(subject: &str, names: &[String], validity: Validity) -> Result<Tiers, rcgen::Error> {
@@ -114,7 +115,7 @@ fn make_tiers(subject: &str, names: &[String], validity: Validity) -> Result<Tie
         root: root.pem(),
         fingerprint: hash.join(":"),
         intermediate: intermediate.pem(),
-        intermediate_key: intermediate_key.serialize_pem(),
+        intermediate_key: Zeroizing::new(intermediate_key.serialize_pem()),
     })
 }
 

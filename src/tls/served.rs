@@ -12,6 +12,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::{
     model::WallTime,
@@ -39,7 +40,7 @@ pub(super) struct Served {
 /// The two files, as they were read. Each is read by its path every time, for a mounted config map swaps symlinks.
 pub(super) struct Content {
     pub(super) certificate: Vec<u8>,
-    pub(super) key: Vec<u8>,
+    pub(super) key: Zeroizing<Vec<u8>>,
     pub(super) digest: [u8; 32],
 }
 
@@ -60,7 +61,7 @@ impl Content {
             }
             Mode::Files { cert, key } => (cert.clone(), key.clone()),
         };
-        let (certificate, key) = (read_file(&certificate)?, read_file(&key)?);
+        let (certificate, key) = (read_file(&certificate)?, Zeroizing::new(read_file(&key)?));
         let digest = Sha256::new().chain_update(Sha256::digest(&certificate)).chain_update(Sha256::digest(&key)).finalize();
         Ok(Self { certificate, key, digest: digest.into() })
     }
