@@ -12,7 +12,8 @@ mod sums;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::Path,
     time::{Duration, Instant},
 };
@@ -106,9 +107,12 @@ fn read_dir(path: &Path) -> Files {
 }
 
 fn write_dir(path: &Path, files: &Files) {
+    // For nobody else, as the journal wants it.
     fs::create_dir_all(path).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
     for (name, bytes) in files {
         fs::write(path.join(name), bytes).unwrap();
+        fs::set_permissions(path.join(name), Permissions::from_mode(0o600)).unwrap();
     }
 }
 
