@@ -53,6 +53,9 @@ struct Signals {
 /// When it cannot start.
 pub async fn run_until_signal(config: Config, started: impl FnOnce(&Handle)) -> Result<Ending, RunError> {
     let mut signals = Signals::listen().map_err(RunError::Signals)?;
+    // A file size limit (RLIMIT_FSIZE) is an error like any other on the disk, and no reason to die: with a handler there is
+    // no default action, and the write fails instead.
+    let _file_too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map_err(RunError::Signals)?;
     let handle = tokio::select! {
         handle = Sidecar::start(config) => handle?,
         urgency = signals.next() => return Ok(Ending::AtOnce(urgency)),
@@ -125,12 +128,26 @@ fn announce(handle: &Handle) {
             "took up the journal of the last run"
         );
     }
+    if !report.damaged_files.is_empty() {
+        tracing::error!(
+            event = "journal_files_damaged",
+            files = report.damaged_files.join(" "),
+            "cursors or quarantined events cannot be read: events may be delivered again, none is passed over"
+        );
+    }
     if !report.damaged.is_empty() || !report.missing.is_empty() {
         tracing::error!(
             event = "journal_damaged",
             places = report.damaged.len(),
             missing_volumes = report.missing.len(),
             "part of the journal cannot be read; the rest is delivered"
+        );
+    }
+    if !report.foreign.is_empty() {
+        tracing::warn!(
+            event = "journal_foreign",
+            files = report.foreign.join(" "),
+            "the data directory holds what is not this journal's; it is left alone"
         );
     }
     let shown = |address: Option<std::net::SocketAddr>| address.map_or_else(|| "off".to_owned(), |address| address.to_string());

@@ -10,7 +10,11 @@ use clap::{
     builder::{OsStringValueParser, TypedValueParser},
 };
 
-use crate::{config::Code, model::Span};
+use crate::{
+    clock::Clock,
+    config::Code,
+    model::{Span, WallTime},
+};
 
 /// A sidecar that your app talks to instead of Segment: durable delivery to Segment, RudderStack or both.
 #[derive(Debug, Parser)]
@@ -116,6 +120,8 @@ pub enum Command {
         #[command(subcommand)]
         command: QuarantineCommand,
     },
+    /// List, verify or export what a data directory holds: without the lock, beside a running sidecar or without one.
+    Journal(JournalFlags),
     /// Print the version and how this program was built.
     Version,
     /// Print completions for a shell.
@@ -347,6 +353,58 @@ pub struct QuarantineReleaseFlags {
     /// Do not ask.
     #[arg(short, long, env = "SEGUE_QUARANTINE_RELEASE_YES", hide_env = true)]
     pub yes: bool,
+}
+
+/// Flags of `journal`.
+#[derive(Debug, Clone, Args)]
+pub struct JournalFlags {
+    /// The data directory; else [journal] dir of the configuration.
+    #[arg(long, global = true, value_name = "DIR", env = "SEGUE_JOURNAL_DIR")]
+    pub dir: Option<PathBuf>,
+    /// Only this source's records.
+    #[arg(long, global = true, value_name = "SOURCE", env = "SEGUE_JOURNAL_SOURCE")]
+    pub source: Option<String>,
+    /// Only what arrived at this time or later: 2026-01-02T03:04:05Z, or 2h for two hours ago.
+    #[arg(long, global = true, value_name = "TIME", env = "SEGUE_JOURNAL_FROM", value_parser = moment)]
+    pub from: Option<WallTime>,
+    /// Only what arrived before this time.
+    #[arg(long, global = true, value_name = "TIME", env = "SEGUE_JOURNAL_TO", value_parser = moment)]
+    pub to: Option<WallTime>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: JournalCommand,
+}
+
+/// What can be done with a data directory. None of it changes anything there.
+#[derive(Debug, Clone, Subcommand)]
+pub enum JournalCommand {
+    /// List volumes, who holds them, and what each lane still has to deliver.
+    Ls,
+    /// Read everything, and name each damaged place; exit 3 when there is one.
+    Verify,
+    /// Write the records and the quarantine as JSON Lines; exit 3 when something damaged was passed over.
+    Export {
+        /// Show the clients' write keys, and bodies as base64 besides.
+        #[arg(long, env = "SEGUE_JOURNAL_EXPORT_REVEAL")]
+        reveal: bool,
+    },
+}
+
+/// Whether the write keys in clients' bodies are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// As their last four characters.
+    Masked,
+    /// Whole.
+    Shown,
+}
+
+/// A moment, or so long ago.
+fn moment(text: &str) -> Result<WallTime, String> {
+    let ago = |span: Span| Clock::system().now().plus_millis(-i64::try_from(span.0.as_millis()).unwrap_or(i64::MAX));
+    WallTime::parse(text)
+        .or_else(|| text.parse::<Span>().ok().map(ago))
+        .ok_or_else(|| "a time like 2026-01-02T03:04:05Z, or how long ago, like 30m, 6h or 2d".to_owned())
 }
 
 /// Flags of `health`.

@@ -10,10 +10,12 @@ mod check;
 mod command;
 mod config;
 mod exit;
+mod export;
 mod harden;
 mod health;
 mod hold;
 mod inert;
+mod journal;
 mod quarantine;
 mod run;
 mod talk;
@@ -84,6 +86,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit>
         Command::Hold { command } => hold::hold(manner, command, talk),
         Command::Unpark(lane) => hold::unpark(manner, &lane, talk),
         Command::Quarantine { command } => quarantine::quarantine(manner, command, talk),
+        Command::Journal(flags) => journal::journal(manner, &flags, matches, talk),
         Command::Version => version::version(talk),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -17,7 +17,7 @@ use super::{
     keeper::{self, NoRoom},
     preparation::Filling,
     queue::Pending,
-    shared::{Shared, Volume},
+    shared::{FileTrust, Shared, Volume},
     stock::{Kept, Stock, lock},
     words::{Health, Position, Record},
 };
@@ -221,10 +221,11 @@ impl Committer {
 
     /// Leaves the volume at hand for good. One without a durable record goes; one with records stays as long as they do.
     fn abandon(&mut self) {
-        if let Some(writer) = self.writer.take()
-            && writer.offset == 0
-        {
+        let Some(writer) = self.writer.take() else { return };
+        if writer.offset == 0 {
             keeper::discard(&self.shared, writer.id);
+        } else if let Some(volume) = lock(&self.shared.log).volumes.get_mut(&writer.id) {
+            volume.file = FileTrust::Suspect;
         }
         lock(&self.shared.log).opening_bytes = 0;
     }

@@ -1,6 +1,6 @@
 //! What can go wrong, one type per operation.
 
-use std::io;
+use std::{io, time::Duration};
 
 use crate::model::{Destination, Revision};
 
@@ -32,6 +32,30 @@ pub enum OpenError {
         found: u32,
         /// The newest format that this segue reads.
         known: u32,
+    },
+    /// The directory holds the log of another journal than its `journal.id` says; nothing of it could be delivered.
+    #[error(
+        "{file} belongs to another journal than journal.id: put back the journal.id that it came with, or move both away \
+         (`segue journal export --dir` reads them where they are)"
+    )]
+    Foreign {
+        /// The newest such file's name.
+        file: String,
+    },
+    /// The disk does not read a file that is needed to know what the log holds.
+    #[error("{file} cannot be read: try again, or move the file away to start without what is in it")]
+    Unreadable {
+        /// The file's name.
+        file: String,
+        /// What the disk said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no journal in the directory.
+    #[error("{dir} holds no journal: neither journal.id nor a volume in it can be read")]
+    NoJournal {
+        /// The directory.
+        dir: String,
     },
     /// The settings contradict each other.
     #[error("journal settings: {0}")]
@@ -70,6 +94,12 @@ pub enum AppendError {
     Broken {
         /// What the disk said last.
         reason: String,
+    },
+    /// The disk is so slow that the record waited too long for its turn; it was taken back, try later.
+    #[error("the journal's disk is slow: the record waited {} s", wait_max.as_secs())]
+    Slow {
+        /// How long a record waits.
+        wait_max: Duration,
     },
     /// The record can never fit.
     #[error("a record of {bytes} bytes does not fit; {bytes_max} is the most")]

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -77,7 +77,7 @@ impl Parts {
         let mut answers = Vec::new();
         for payload in payloads {
             let (answer, answered) = oneshot::channel();
-            self.shared.queue.push(Pending { record: record(payload.to_vec()), answer, room_kib: 1 }).unwrap();
+            self.shared.queue.push(Pending { record: record(payload.to_vec()), answer, room_kib: 1, since: Instant::now() }).unwrap();
             answers.push(answered);
         }
         while self.committer.step() == Step::Worked {}

@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{Arc, Mutex, atomic::Ordering},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::{
     AppendError, ChangeError, Disk, Faults, Health, Lane, LaneId, Ledger, Moved, OpenError, Pick, Position, QuarantineId, QuarantineRow,
     Quarantined, Record, RecoveryReport, Settings, SpillQuota, Spilled, Usage,
+    alarm::Woken,
     commit::Committer,
     format::record_bytes,
     keeper, marks,
@@ -24,6 +25,11 @@ use super::{
     stock::lock,
 };
 use crate::model::{Destination, Revision, WallTime};
+
+/// How long a record waits for its turn when the disk is slow; SDKs give up after ten seconds or more.
+const APPEND_WAIT_MAX: Duration = Duration::from_secs(4);
+/// How often it is looked at what waits.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The durable log. Clones share it.
 #[derive(Debug, Clone)]
@@ -67,7 +73,12 @@ impl Journal {
         let committer = Committer::new(Arc::clone(&shared));
         let keeping = Arc::clone(&shared);
         let commit = spawn("journal-commit", move || committer.run())?;
-        let others = vec![spawn("journal-cursor", move || saver.run())?, spawn("journal-keeper", move || keeper::run(&keeping))?];
+        let watching = Arc::clone(&shared);
+        let others = vec![
+            spawn("journal-cursor", move || saver.run())?,
+            spawn("journal-keeper", move || keeper::run(&keeping))?,
+            spawn("journal-watch", move || watch(&watching))?,
+        ];
         Ok(Opened { journal: Self::of(shared, Threads { commit: Some(commit), others }), report })
     }
 
@@ -76,7 +87,8 @@ impl Journal {
     }
 
     /// Keeps a record, and returns only when it is on disk: its bytes and its file's name. Dropping the future does not
-    /// take the record back.
+    /// take the record back. On a slow disk a record waits at most five seconds for its turn, besides the sync that it is
+    /// part of.
     ///
     /// # Errors
     /// When the record was not kept; see [`AppendError`].
@@ -91,7 +103,7 @@ impl Journal {
         let room_kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let Ok(room) = shared.queue.room.acquire_many(room_kib).await else { return Err(AppendError::Closed) };
         let (answer, answered) = oneshot::channel();
-        shared.queue.push(Pending { record, answer, room_kib })?;
+        shared.queue.push(Pending { record, answer, room_kib, since: Instant::now() })?;
         // The commit thread gives the room back.
         room.forget();
         answered.await.unwrap_or(Err(AppendError::Closed))
@@ -317,6 +329,7 @@ impl Inner {
         }
         self.shared.saver.close();
         self.shared.keeper.close();
+        self.shared.watch.close();
         for thread in threads.others.drain(..) {
             join(thread);
         }
@@ -329,6 +342,14 @@ impl Drop for Inner {
         self.shared.queue.close();
         self.shared.saver.close();
         self.shared.keeper.close();
+        self.shared.watch.close();
+    }
+}
+
+/// Answers what waits too long for a slow disk, until the journal closes. It never touches the disk.
+fn watch(shared: &Shared) {
+    while shared.watch.wait(Some(WATCH_INTERVAL), Duration::ZERO) == Woken::Work {
+        shared.queue.expire(APPEND_WAIT_MAX);
     }
 }
 

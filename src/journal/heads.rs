@@ -12,6 +12,7 @@ use super::{
     listing::{Listing, header_of, newer},
     names::{self, SpillName},
     scan::{Body, Piece, Scanner, Then, Wants},
+    shared::FileTrust,
     spill::{self, Amounts, SpillHead, SpillRead},
     words::{Position, RecoveryReport},
 };
@@ -28,6 +29,8 @@ pub(super) struct Head {
     pub limit: Option<u64>,
     /// What it is when it is no volume.
     pub spill: Option<(SpillName, Amounts)>,
+    /// Whether its file may be written to again.
+    pub file: FileTrust,
 }
 
 /// The spills that count, and names of files that are void beside them.
@@ -56,7 +59,8 @@ pub(super) fn read_spills(disk: &dyn Disk, epoch: Epoch, listing: &Listing, repo
             Ok(SpillRead::Ours(found)) => {
                 let SpillHead { size, checkpoint, opened_at, revision, amounts } = found;
                 let (limit, spill) = (Some(size), Some((*name, amounts)));
-                spills.heads.insert(name.first, Head { size, checkpoint, opened_at, revision: revision.0, limit, spill });
+                let file = FileTrust::Sound;
+                spills.heads.insert(name.first, Head { size, checkpoint, opened_at, revision: revision.0, limit, spill, file });
             }
             Err(source) => return Err(OpenError::Disk { doing: format!("cannot read {file_name}"), source }),
         }
@@ -94,7 +98,8 @@ pub(super) fn read_heads(
         }
         let file = disk.open(&name).map_err(failed)?;
         let size = file.size().map_err(failed)?;
-        let mut head = Head { size, checkpoint: None, opened_at: WallTime::from_millis(0), revision: 0, limit: None, spill: None };
+        let opened_at = WallTime::from_millis(0);
+        let mut head = Head { size, checkpoint: None, opened_at, revision: 0, limit: None, spill: None, file: FileTrust::Sound };
         let seal = seal_of(*id);
         let mut scanner = Scanner::new(file.as_ref(), &seal, FILE_HEADER_BYTES, size);
         if let Some(Piece::Frame { header, body: Body::Whole(body), .. }) = scanner.next(|_| Wants::Body) {
@@ -157,6 +162,9 @@ pub(super) struct Scanned {
 /// Reads a volume from its start to its end, and finds its limit when nobody says it; 0: there is no record in it. What a
 /// crash left half written is in the last group, behind what is known to be committed: it is cut off, as nobody was told that it
 /// was kept. Anything unreadable before that was whole once, and is damage.
+///
+/// # Errors
+/// When the disk refuses to read: the file may be whole.
 pub(super) fn scan(
     disk: &dyn Disk,
     seal: &Seal,
@@ -166,7 +174,9 @@ pub(super) fn scan(
     report: &mut RecoveryReport,
 ) -> io::Result<Vec<Scanned>> {
     let file = disk.open(&names::volume(id))?;
-    let _ = file.sync_data();
+    if file.sync_data().is_err() {
+        head.file = FileTrust::Suspect;
+    }
     let _ = file.drop_cache();
     let mut scanner = Scanner::new(file.as_ref(), seal, FILE_HEADER_BYTES, head.limit.unwrap_or(head.size));
     let mut frames: Vec<Scanned> = Vec::new();
@@ -192,6 +202,10 @@ pub(super) fn scan(
                 frames.push(Scanned { offset, group, place, revision, source: header.source, planned });
             }
         }
+    }
+    // Taking what cannot be read now for a torn tail would throw away what is there.
+    if let Some(error) = scanner.refusal {
+        return Err(error);
     }
     let last_group = frames.last().map_or(0, |frame| frame.group);
     let is_torn = |(offset, group): &(u64, u32)| *offset >= committed && *group >= last_group;

@@ -8,17 +8,19 @@
 use std::{io, time::Duration};
 
 use super::{
-    Settings,
+    Health, Settings,
     alarm::Woken,
     names,
     reserve::{is_full, refill},
-    shared::{Log, Shared, Spare},
+    shared::{Log, Shared, Spare, Volume},
     spiller::{self, Look},
     stock::lock,
 };
 
 /// How often passed volumes are looked at when nothing happens.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How much is written to find out whether the disk writes again.
+const PROBE_BYTES: usize = 4096;
 /// The reserve, as a share of the quota: cursors and quarantine go on in it when the log is full.
 const RESERVE_SHARE: u64 = 16;
 
@@ -76,9 +78,7 @@ pub(super) fn step(shared: &Shared) {
     }
     let mut look = Look::Again;
     while !shared.queue.is_closed() {
-        if prepare(shared).is_ok() && is_full_still(shared) == Some(Relief::Enough) {
-            shared.set_health(super::Health::Writable, "");
-        }
+        become_well(shared);
         if look == Look::Nothing {
             break;
         }
@@ -86,6 +86,36 @@ pub(super) fn step(shared: &Shared) {
     }
     spiller::weigh(shared);
     refill(shared);
+}
+
+/// Prepares the next volume; a journal that was full or broken takes records again when there is room and the disk writes.
+fn become_well(shared: &Shared) {
+    let health = lock(&shared.status).health;
+    let is_well = match health {
+        Health::Writable | Health::Full => prepare(shared).is_ok() && is_full_still(shared) == Some(Relief::Enough),
+        Health::Broken => probe(shared).is_ok(),
+    };
+    if is_well {
+        shared.set_health(Health::Writable, "");
+    }
+}
+
+/// Finds out whether a broken disk writes again, on a fresh volume that then is the next one: nobody may append to a journal
+/// that says it is not ready, so appends alone would never find out.
+fn probe(shared: &Shared) -> Result<(), NoRoom> {
+    let stale = lock(&shared.log).spare.take();
+    if let Some(spare) = stale {
+        discard(shared, spare.id);
+    }
+    prepare(shared)?;
+    let _one_at_a_time = lock(&shared.preparing);
+    let spare = lock(&shared.log).spare.take().ok_or(NoRoom::Full)?;
+    if let Err(error) = spare.file.write_at(&[0; PROBE_BYTES], 0).and_then(|()| spare.file.sync_data()) {
+        discard(shared, spare.id);
+        return Err(NoRoom::of(error));
+    }
+    lock(&shared.log).spare = Some(spare);
+    Ok(())
 }
 
 /// How much room there is after the journal was full.
@@ -100,7 +130,7 @@ enum Relief {
 /// None: the journal is not full. It takes records again when, besides the next volume, a share of the quota as large as the reserve
 /// is not needed by any lane: else it would be full and not full in turn, one volume at a time.
 fn is_full_still(shared: &Shared) -> Option<Relief> {
-    if lock(&shared.status).health != super::Health::Full {
+    if lock(&shared.status).health != Health::Full {
         return None;
     }
     let log = lock(&shared.log);
@@ -159,8 +189,8 @@ fn prepare(shared: &Shared) -> Result<(), NoRoom> {
         }
         let oldest = lock(&shared.log).passed();
         let Some(id) = oldest else { return Err(NoRoom::Full) };
-        let whole = lock(&shared.log).volumes.get(&id).is_some_and(|volume| volume.size == size && volume.spill.is_none());
-        if whole {
+        let is_reusable = lock(&shared.log).volumes.get(&id).is_some_and(|volume| volume.size == size && volume.is_reusable());
+        if is_reusable {
             return recycle(shared, id).map_err(NoRoom::of);
         }
         give_back(shared, id).map_err(NoRoom::of)?;
@@ -205,9 +235,9 @@ fn recycle(shared: &Shared, old: u64) -> io::Result<()> {
     let id = next_id(shared);
     let name = names::volume(id);
     let file = shared.disk.open(&names::volume(old))?;
-    let is_whole = lock(&shared.log).volumes.get(&old).is_some_and(|volume| volume.spill.is_none());
-    if !is_whole || file.size()? != size {
-        return Err(io::Error::other("not of full size"));
+    let is_reusable = lock(&shared.log).volumes.get(&old).is_some_and(Volume::is_reusable);
+    if !is_reusable || file.size()? != size {
+        return Err(io::Error::other("not of full size, or a write or sync of it has failed"));
     }
     shared.disk.rename(&names::volume(old), &name)?;
     lock(&shared.log).volumes.remove(&old);

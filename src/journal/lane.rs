@@ -13,15 +13,17 @@ use super::{
     Entry, Position, QuarantineError, Quarantined, Tally,
     commit::forget_memory,
     lane_state::Handed,
-    reader::{Bookmark, Found, Item, read_on},
+    reader::{Bookmark, Found, Item, Refused, read_on},
     shared::Shared,
     stock::{LaneCore, Stock, Taken, lock},
     words::{LaneId, QuarantineId},
 };
 use crate::model::{Destination, WallTime};
 
-/// How long to wait when a volume cannot be opened.
+/// How long to wait when a volume cannot be opened or read.
 const READ_FAILED_PAUSE: Duration = Duration::from_secs(1);
+/// So many times in a row a read is tried again; then what the disk does not read is lost, and counted.
+const READ_REFUSALS_MAX: u32 = 60;
 
 /// The consumer of one lane: takes its records in journal order and says how they ended.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub struct Lane {
     reading: Option<JoinHandle<io::Result<Found>>>,
     /// Where it reads on in a spill.
     bookmark: Option<Bookmark>,
+    /// Reads that failed in a row.
+    refusals: u32,
 }
 
 /// What a lane looks at first.
@@ -75,8 +79,8 @@ impl Lane {
         shared.quarantine.attach(&id);
         core.keeps.store(shared.quarantine.has_unsettled(&id), Ordering::Release);
         core.due.store(true, Ordering::Release);
-        let (found, fetching, reading) = (VecDeque::new(), None, None);
-        Self { shared, stock, destination, generation, found, fetching, turn: Turn::Quarantine, reading, bookmark: None }
+        let (found, fetching, turn, reading) = (VecDeque::new(), None, Turn::Quarantine, None);
+        Self { shared, stock, destination, generation, found, fetching, turn, reading, bookmark: None, refusals: 0 }
     }
 
     /// The next record of this lane, in journal order, from the restored cursor; waits when there is none, and when
@@ -106,14 +110,17 @@ impl Lane {
 
     /// Reads on without holding up the runtime.
     async fn read(&mut self, from: Position) {
+        let refused = if self.refusals < READ_REFUSALS_MAX { Refused::TryAgain } else { Refused::GiveUp };
         let reading = self.reading.get_or_insert_with(|| {
             let (shared, stock, destination) = (Arc::clone(&self.shared), Arc::clone(&self.stock), self.destination);
             let bookmark = self.bookmark.clone();
-            self.shared.beside(move || read_on(&shared, &stock, destination, from, bookmark))
+            self.shared.beside(move || read_on(&shared, &stock, destination, from, bookmark, refused))
         });
         let read = reading.await;
         self.reading = None;
-        match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        let read = read.unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.refusals = if read.is_ok() { 0 } else { self.refusals.saturating_add(1) };
+        match read {
             Ok(found) if !found.items.is_empty() => {
                 self.found.extend(found.items);
                 self.bookmark = found.bookmark;
@@ -272,7 +279,8 @@ impl Lane {
     /// Puts in what was read from disk.
     #[cfg(test)]
     pub(super) fn read_now(&mut self, from: Position) {
-        let found = read_on(&self.shared, &self.stock, self.destination, from, self.bookmark.clone()).unwrap_or_default();
+        let bookmark = self.bookmark.clone();
+        let found = read_on(&self.shared, &self.stock, self.destination, from, bookmark, Refused::GiveUp).unwrap_or_default();
         self.found.extend(found.items);
         self.bookmark = found.bookmark;
     }

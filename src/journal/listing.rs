@@ -63,12 +63,13 @@ pub(super) fn newer(file: String, found: u32) -> OpenError {
 
 /// The journal's epoch: from its file, else from a volume, else a new one; and whether it is new.
 pub(super) fn identity(disk: &dyn Disk, listing: &Listing) -> Result<(Epoch, bool), OpenError> {
-    let mut known = None;
+    let (mut known, mut unread) = (None, None);
     if listing.has_identity {
         match header_of(disk, names::IDENTITY, FileKind::Identity) {
             Ok(HeaderRead::Valid(header)) => return Ok((header.epoch, false)),
             Ok(HeaderRead::Newer(found)) => return Err(newer(names::IDENTITY.to_owned(), found)),
-            Ok(HeaderRead::Invalid) | Err(_) => {}
+            Ok(HeaderRead::Invalid) => {}
+            Err(error) => unread = Some(error),
         }
     }
     let volumes = listing.volumes.iter().rev().map(|id| (names::volume(*id), FileKind::Volume));
@@ -79,6 +80,10 @@ pub(super) fn identity(disk: &dyn Disk, listing: &Listing) -> Result<(Epoch, boo
             Ok(HeaderRead::Newer(found)) => return Err(newer(name, found)),
             _ => {}
         }
+    }
+    // A disk that does not read now may do so later: what it has must not be taken for another journal's until then.
+    if let (None, Some(source)) = (known, unread) {
+        return Err(OpenError::Disk { doing: format!("cannot read {}", names::IDENTITY), source });
     }
     let (epoch, is_fresh) = known.map_or_else(|| (Epoch(uuid::Uuid::new_v4().as_u128()), true), |epoch| (epoch, false));
     let version = if listing.spills.is_empty() { VERSION_PLAIN } else { VERSION_SPILLS };

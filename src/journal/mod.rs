@@ -36,7 +36,13 @@
 //! | `admin.sock` | the admin API's, which is not the journal's business |
 //! | `*.tmp` | one of these, not finished; removed at start |
 //!
-//! Other names are reported and left alone.
+//! Other names are reported and left alone. [`Archive`] reads all of it without the lock, also beside a running journal.
+//!
+//! # Damage
+//!
+//! A damaged, truncated or missing file never keeps the journal from opening: what can be read is delivered, what cannot is counted as
+//! quarantined, and the report says where. It refuses to open, and names the file and the way out, when going on could lose or hide what
+//! may be whole: a format that is newer, a log of another journal, a newest volume that the disk does not read just now.
 //!
 //! # Bytes (formats 1 and 2; numbers little-endian)
 //!
@@ -124,9 +130,11 @@
 //! # Threads
 //!
 //! `journal-commit` writes groups ([`Journal::append`] waits for it), `journal-cursor` saves cursors, `journal-keeper` prepares the
-//! next volume and gives passed ones back. Lanes that keep up are served from memory; others read with `spawn_blocking`.
+//! next volume and gives passed ones back, `journal-watch` answers what waits too long for a slow disk. Lanes that keep up are served from memory; others read with `spawn_blocking`.
 
 mod alarm;
+mod archive;
+mod archive_scan;
 mod bytes;
 mod commit;
 mod cursor;
@@ -157,6 +165,7 @@ mod outlook;
 mod preparation;
 mod quarantine;
 mod queue;
+mod read_only;
 mod reader;
 mod real;
 mod recovery;
@@ -179,6 +188,7 @@ mod stock;
 pub mod trial;
 mod words;
 
+pub use archive::{Archive, Archived, ArchivedRecord, Damage, LaneSummary, Survey, VolumeSummary, Waits, Wanted};
 pub use custody::{Exposed, Gravity, exposed};
 pub use disk::{Disk, DiskFile};
 pub use error::{AppendError, ChangeError, OpenError, QuarantineError};

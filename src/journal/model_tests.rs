@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     AppendError, Disk, Entry, LaneId, Position, Record, Settings, Tally,
@@ -306,7 +306,7 @@ impl World {
         let owed = Destination::ALL.into_iter().filter(|to| *planned.of(*to) > 0).collect();
         self.facts.insert(number, Fact { record: record.clone(), state: Known::Perhaps, owed, unsaved: BTreeSet::new() });
         let (answer, answered) = oneshot::channel();
-        engine.shared.queue.push(Pending { record, answer, room_kib: 1 }).unwrap();
+        engine.shared.queue.push(Pending { record, answer, room_kib: 1, since: Instant::now() }).unwrap();
         engine.answers.push((number, answered));
     }
 

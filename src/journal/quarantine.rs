@@ -44,6 +44,8 @@ pub(super) struct Quarantine {
     /// Taken before the index, and held while the disk works.
     store: Mutex<Store>,
     index: Mutex<Index>,
+    /// The name of the file for each place that could not be read at the start.
+    pub damaged: Vec<String>,
 }
 
 /// What is to be done with entries.
@@ -59,7 +61,7 @@ impl Quarantine {
     /// Finds out what is in these files; what cannot be read of them is skipped. `is_complete` tells whether a lane has a record
     /// behind it for good.
     pub(super) fn load(disk: &dyn Disk, epoch: Epoch, mut ids: Vec<u64>, is_complete: impl Fn(&LaneId, Position) -> bool) -> Self {
-        let mut index = Index::new();
+        let (mut index, mut damaged) = (Index::new(), Vec::new());
         ids.sort_unstable();
         for id in ids {
             let file = index.files.entry(id).or_default();
@@ -67,7 +69,7 @@ impl Quarantine {
             file.bytes = 0;
             let _ = opened.sync_data();
             let _ = opened.drop_cache();
-            store::each(opened.as_ref(), epoch, id, |place, header, body| {
+            let damage = store::each(opened.as_ref(), epoch, id, |place, header, body| {
                 index.next_id = index.next_id.max(header.revision.0);
                 index.files.entry(id).or_default().bytes += place.bytes;
                 if header.kind == Kind::Marks {
@@ -82,9 +84,10 @@ impl Quarantine {
                     index.insert(head, place, state);
                 }
             });
+            damaged.extend(damage.iter().map(|_| names::quarantine(id)));
         }
         index.unsettle(is_complete);
-        Self { store: Mutex::default(), index: Mutex::new(index) }
+        Self { store: Mutex::default(), index: Mutex::new(index), damaged }
     }
 
     /// Makes an event durable, once. Blocks.
@@ -291,6 +294,27 @@ const READ_ATTEMPTS_MAX: usize = 3;
 fn moved(picked: &std::collections::BTreeMap<LaneId, Vec<(u64, u32)>>) -> Moved {
     let entries = picked.values().flatten();
     entries.fold(Moved::default(), |moved, (_, events)| Moved { entries: moved.entries + 1, events: moved.events + u64::from(*events) })
+}
+
+/// What stands in a quarantine file.
+pub(super) enum Told {
+    /// An entry, which may stand in another file as well: the last place counts.
+    Entry(QuarantineId, LaneId, Quarantined),
+    /// Entries that are no more.
+    Gone(Vec<u64>),
+}
+
+/// Calls `with` for what stands in a file, in order; tells where the file is damaged and how.
+pub(super) fn inspect(file: &dyn super::DiskFile, epoch: Epoch, id: u64, mut with: impl FnMut(Told)) -> Vec<(u64, &'static str)> {
+    store::each(file, epoch, id, |_, header, body| {
+        if header.kind == Kind::Marks {
+            if let Some(Marks { fate: Fate::Gone, ids, .. }) = Marks::decode(header, body) {
+                with(Told::Gone(ids));
+            }
+        } else if let (Some((head, _)), Some((id, item))) = (frames::decode_head(header, body), frames::decode(header, body)) {
+            with(Told::Entry(id, head.lane, item));
+        }
+    })
 }
 
 /// An entry's bytes, for those who try them.

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Semaphore, oneshot};
@@ -57,6 +58,8 @@ pub(super) struct Pending {
     pub answer: oneshot::Sender<Result<Position, AppendError>>,
     /// The room it takes in the queue.
     pub room_kib: u32,
+    /// When it was put there.
+    pub since: Instant,
 }
 
 impl Queue {
@@ -92,6 +95,21 @@ impl Queue {
         let mut state = lock(&self.state);
         let count = state.waiting.iter().take_while(|pending| fits(&pending.record)).count().max(1).min(state.waiting.len());
         state.waiting.drain(..count).collect()
+    }
+
+    /// Answers what has waited so long: a client that hears nothing sends again, and a slow disk would have ever more to write.
+    /// What is being written is not among it.
+    pub(super) fn expire(&self, wait_max: Duration) {
+        let expired: Vec<Pending> = {
+            let mut state = lock(&self.state);
+            let count = state.waiting.iter().take_while(|pending| pending.since.elapsed() >= wait_max).count();
+            state.waiting.drain(..count).collect()
+        };
+        let room: u32 = expired.iter().map(|pending| pending.room_kib).sum();
+        for pending in expired {
+            let _ = pending.answer.send(Err(AppendError::Slow { wait_max }));
+        }
+        self.room.add_permits(room as usize);
     }
 
     /// Waits until there is something to take; false: closed, and nothing is left.

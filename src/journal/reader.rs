@@ -61,16 +61,26 @@ struct Whose<'a> {
     destination: Destination,
 }
 
+/// What to make of bytes that the disk refuses to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// An error: it may read them later.
+    TryAgain,
+    /// Damage: it has been asked for long enough.
+    GiveUp,
+}
+
 /// Reads on from `from`: one chunk of one volume at most. Blocks.
 ///
 /// # Errors
-/// When a volume cannot be opened just now; trying again may help.
+/// When a volume cannot be opened or read just now; trying again may help.
 pub(super) fn read_on(
     shared: &Shared,
     stock: &Stock,
     destination: Destination,
     from: Position,
     bookmark: Option<Bookmark>,
+    refused: Refused,
 ) -> io::Result<Found> {
     let mut found = Found::default();
     let whose = Whose { shared, stock, destination };
@@ -83,9 +93,20 @@ pub(super) fn read_on(
         }
         Err(error) => return Err(error),
     };
-    match place.volume.spill.clone() {
-        None => whose.read_volume(file.as_ref(), &place, &mut found.items),
-        Some(spill) => found.bookmark = Some(whose.read_spill(file.as_ref(), &place, spill, bookmark, &mut found.items)),
+    let mut damaged = Vec::new();
+    let refusal = match place.volume.spill.clone() {
+        None => whose.read_volume(file.as_ref(), &place, &mut found.items, &mut damaged),
+        Some(spill) => {
+            let (bookmark, refusal) = whose.read_spill(file.as_ref(), &place, spill, bookmark, &mut found.items, &mut damaged);
+            found.bookmark = Some(bookmark);
+            refusal
+        }
+    };
+    if let (Refused::TryAgain, Some(error)) = (refused, refusal) {
+        return Err(error);
+    }
+    for position in damaged {
+        note_damage(shared, position);
     }
     Ok(found)
 }
@@ -95,7 +116,8 @@ impl Whose<'_> {
         header.kind == kind && header.source.as_ref() == Some(&self.stock.source) && *header.planned.of(self.destination) > 0
     }
 
-    fn read_volume(self, file: &dyn DiskFile, place: &Place, items: &mut Vec<Item>) {
+    /// What the disk said when it could not read, if it could not.
+    fn read_volume(self, file: &dyn DiskFile, place: &Place, items: &mut Vec<Item>, damaged: &mut Vec<Position>) -> Option<io::Error> {
         let id = place.id;
         let seal = self.shared.seal(FileKind::Volume, id);
         let mut scanner = Scanner::new(file, &seal, place.start.offset.max(FILE_HEADER_BYTES), place.volume.limit);
@@ -107,12 +129,13 @@ impl Whose<'_> {
                 None => break,
                 Some(Piece::Frame { body: Body::NotRead, .. }) => {}
                 Some(Piece::Frame { offset, header, body }) => {
-                    items.push(self.item(at(offset), at(offset + header.frame_bytes()), &header, &body));
+                    items.push(self.item(at(offset), at(offset + header.frame_bytes()), &header, &body, damaged));
                 }
-                Some(Piece::Unreadable { offset, .. }) => note_damage(self.shared, at(offset)),
+                Some(Piece::Unreadable { offset, .. }) => damaged.push(at(offset)),
             }
         }
         self.pass(at(scanner.offset.min(place.volume.limit)), items);
+        scanner.refusal
     }
 
     fn read_spill(
@@ -122,7 +145,8 @@ impl Whose<'_> {
         spill: Arc<Spill>,
         bookmark: Option<Bookmark>,
         items: &mut Vec<Item>,
-    ) -> Bookmark {
+        damaged: &mut Vec<Position>,
+    ) -> (Bookmark, Option<io::Error>) {
         let seal = self.shared.seal(FileKind::Spill, spill.name.number);
         let kept = bookmark.filter(|kept| Arc::ptr_eq(&kept.spill, &spill) && kept.position <= place.start);
         let start = kept.map_or(FILE_HEADER_BYTES, |kept| kept.offset);
@@ -140,21 +164,21 @@ impl Whose<'_> {
                     let after = Position { offset: position.offset + header.frame_bytes(), ..position };
                     seen = seen.max(after);
                     if !matches!(body, Body::NotRead) {
-                        items.push(self.item(position, after, &header, &body));
+                        items.push(self.item(position, after, &header, &body, damaged));
                     }
                 }
                 Some(Piece::Frame { .. }) => {}
-                Some(Piece::Unreadable { offset, .. }) => note_damage(self.shared, Position { volume: place.id, offset }),
+                Some(Piece::Unreadable { offset, .. }) => damaged.push(Position { volume: place.id, offset }),
             }
         }
         let offset = scanner.offset;
         let is_read = offset >= place.volume.limit;
         let until = if is_read { place.volume.end(place.id) } else { seen };
         self.pass(until, items);
-        Bookmark { spill, position: until, offset }
+        (Bookmark { spill, position: until, offset }, scanner.refusal)
     }
 
-    fn item(self, position: Position, after: Position, header: &FrameHeader, body: &Body<'_>) -> Item {
+    fn item(self, position: Position, after: Position, header: &FrameHeader, body: &Body<'_>, damaged: &mut Vec<Position>) -> Item {
         let planned = *header.planned.of(self.destination);
         match body {
             Body::Whole(body) => {
@@ -162,7 +186,7 @@ impl Whose<'_> {
                 Item::Record { position, after, planned, received_at: header.received_at, payload }
             }
             Body::Damaged | Body::NotRead => {
-                note_damage(self.shared, position);
+                damaged.push(position);
                 Item::Lost { position, after, events: u64::from(planned) }
             }
         }

@@ -8,13 +8,19 @@ use std::{
     sync::Arc,
 };
 
-use rustix::fs::{Advice, AtFlags, Dir, FallocateFlags, Mode, OFlags, fadvise, fallocate, openat, renameat, unlinkat};
+use rustix::{
+    fs::{Advice, AtFlags, Dir, FallocateFlags, Mode, OFlags, fadvise, fallocate, openat, renameat, unlinkat},
+    io::Errno,
+};
 
 use super::{
     Disk, DiskFile, OpenError,
     custody::{Exposed, Gravity, exposed_of},
     names,
 };
+
+/// Links are not followed, and children do not inherit files.
+const OPEN_FLAGS: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW);
 
 /// A directory of the file system, locked for this process.
 #[derive(Debug)]
@@ -51,7 +57,12 @@ impl RealDisk {
                 Gravity::Tolerated => tracing::warn!(event = "journal_exposed", path, how, fix, "others can get at the data directory"),
             }
         }
-        let lock = open_in(&handle, names::LOCK, OFlags::CREATE).map_err(|error| failed("lock", error))?;
+        let lock = match open_in(&handle, names::LOCK, OFlags::CREATE) {
+            // A disk that became read-only still has what must be delivered.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => open_to_read(&handle, names::LOCK),
+            opened => opened,
+        };
+        let lock = lock.map_err(|error| failed("lock", error))?;
         match lock.try_lock() {
             Ok(()) => Ok(Arc::new(Self { handle, _lock: lock })),
             Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir: dir.display().to_string() }),
@@ -62,8 +73,12 @@ impl RealDisk {
 
 /// Opens for reading and writing; what it makes is for nobody else.
 fn open_in(dir: &File, name: &str, how: OFlags) -> io::Result<File> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | how;
+    let flags = OFlags::RDWR | OPEN_FLAGS | how;
     Ok(File::from(openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?))
+}
+
+fn open_to_read(dir: &File, name: &str) -> io::Result<File> {
+    Ok(File::from(openat(dir, name, OFlags::RDONLY | OPEN_FLAGS, Mode::empty())?))
 }
 
 impl Disk for RealDisk {
@@ -83,7 +98,12 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(open_in(&self.handle, name, OFlags::empty())?)))
+        let file = match open_in(&self.handle, name, OFlags::empty()) {
+            // What is on a disk that became read-only is delivered all the same.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => open_to_read(&self.handle, name)?,
+            opened => opened?,
+        };
+        Ok(Arc::new(RealFile(file)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -128,7 +148,7 @@ impl DiskFile for RealFile {
     fn allocate(&self, size: u64) -> io::Result<()> {
         match fallocate(&self.0, FallocateFlags::empty(), 0, size) {
             // Some file systems cannot reserve; writing zeros does it there.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             done => Ok(done?),
         }
     }

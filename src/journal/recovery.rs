@@ -17,7 +17,7 @@ use super::{
     lane_state::{LaneCursor, LaneState, Totals},
     listing::{Listing, clean, identity, list, newer, next_volume, other_bytes},
     marks::Marks,
-    names,
+    names::{self, Name},
     quarantine::Quarantine,
     queue::Queue,
     reserve::Reserve,
@@ -51,9 +51,12 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
         seal
     };
     let mut report = RecoveryReport { foreign: listing.foreign.clone(), ..RecoveryReport::default() };
-    let cursor = read_cursors(disk.as_ref(), epoch, &listing)?;
+    let cursor = read_cursors(disk.as_ref(), epoch, &listing, &mut report)?;
     let mut spills = read_spills(disk.as_ref(), epoch, &listing, &mut report)?;
     let mut heads = read_heads(disk.as_ref(), epoch, &seal_of, &listing, &mut spills, &mut report)?;
+    if let Some(file) = foreign_log(&heads, &report) {
+        return Err(OpenError::Foreign { file });
+    }
     let void = chain(&mut heads);
     let saved = cursor.snapshot.as_ref();
     let (mut planned, count_from) = planned_base(&heads, saved);
@@ -70,7 +73,7 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
         if head.limit.is_none() || *id >= count_from.volume {
             let committed = saved.map(|saved| saved.end).filter(|end| end.volume == *id).map_or(0, |end| end.offset);
             let frames = scan(disk.as_ref(), &seal_of(*id), *id, head, committed, &mut report)
-                .map_err(|source| OpenError::Disk { doing: format!("cannot read {}", names::volume(*id)), source })?;
+                .map_err(|source| OpenError::Unreadable { file: names::volume(*id), source })?;
             revision = frames.iter().map(|frame| frame.revision).fold(revision, u64::max);
             add_up(&frames, *id, count_from, &mut planned);
         }
@@ -86,6 +89,7 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
     let quarantine = Quarantine::load(disk.as_ref(), epoch, listing.quarantines.clone(), |lane, position| {
         is_complete(saved, heads.keys().next().copied(), lane, position)
     });
+    report.damaged_files.extend(quarantine.damaged.iter().cloned());
     let other_bytes = other_bytes(disk.as_ref(), &listing);
     let shared = Arc::new(Shared {
         disk,
@@ -98,10 +102,11 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
         marks: Marks::new(&listing.marks),
         revision: AtomicU64::new(revision),
         memory_bytes: AtomicUsize::new(0),
-        counts: Counts { damaged: AtomicU64::new(report.damaged.len() as u64), ..Counts::default() },
+        counts: Counts { damaged: AtomicU64::new((report.damaged.len() + report.damaged_files.len()) as u64), ..Counts::default() },
         status: Mutex::new(Status { health: Health::Writable, reason: String::new() }),
         saver: Alarm::default(),
         keeper: Alarm::default(),
+        watch: Alarm::default(),
         lanes_over_quota: AtomicUsize::new(0),
         spills_allowed: AtomicBool::new(false),
         reserve: Reserve::default(),
@@ -130,6 +135,13 @@ fn is_complete(saved: Option<&Snapshot>, oldest: Option<u64>, lane: &LaneId, pos
     }
 }
 
+/// The newest volume of another journal, when there is none of this one.
+fn foreign_log(heads: &BTreeMap<u64, Head>, report: &RecoveryReport) -> Option<String> {
+    let is_ours = heads.values().any(|head| head.checkpoint.is_some());
+    let mut foreign = report.foreign.iter().rev().filter(|name| matches!(Name::of(name), Name::Volume(_)));
+    foreign.next().filter(|_| !is_ours).cloned()
+}
+
 fn check(settings: &Settings) -> Result<(), OpenError> {
     if settings.volume_size.0 < VOLUME_BYTES_MIN {
         return Err(OpenError::Settings("volume_size is at least 4 KiB"));
@@ -144,16 +156,20 @@ fn check(settings: &Settings) -> Result<(), OpenError> {
 }
 
 /// The newest whole state of all cursor files.
-fn read_cursors(disk: &dyn Disk, epoch: Epoch, listing: &Listing) -> Result<Found, OpenError> {
+fn read_cursors(disk: &dyn Disk, epoch: Epoch, listing: &Listing, report: &mut RecoveryReport) -> Result<Found, OpenError> {
     let mut found = Found { ids: listing.cursors.clone(), ..Found::default() };
     for id in &listing.cursors {
         match saver::read_file(disk, *id, epoch) {
             Ok(FileRead::Newer(version)) => return Err(newer(names::cursor(*id), version)),
             Ok(FileRead::State(number, snapshot, file)) if found.snapshot.is_none() || number > found.number => {
-                (found.number, found.snapshot, found.file) = (number, Some(snapshot), Some(file));
+                (found.number, found.snapshot, found.file) = (number, Some(snapshot), file);
             }
-            Ok(FileRead::State(..) | FileRead::Nothing) => {}
-            Err(error) => tracing::error!(%error, file = names::cursor(*id), "a cursor file cannot be read"),
+            Ok(FileRead::State(..)) => {}
+            Ok(FileRead::Nothing) => report.damaged_files.push(names::cursor(*id)),
+            Err(error) => {
+                tracing::error!(%error, file = names::cursor(*id), "a cursor file cannot be read");
+                report.damaged_files.push(names::cursor(*id));
+            }
         }
     }
     Ok(found)
@@ -165,7 +181,7 @@ fn fill_log(shared: &Shared, heads: &BTreeMap<u64, Head>, planned: Sums) {
         let mut log = lock(&shared.log);
         for (id, head) in heads {
             let spill = head.spill.as_ref().map(|(name, _)| Arc::new(Spill { name: *name, lanes: Vec::new() }));
-            log.volumes.insert(*id, Volume { spill, ..Volume::whole(head.limit.unwrap_or(0), head.size, head.opened_at) });
+            log.volumes.insert(*id, Volume { spill, file: head.file, ..Volume::whole(head.limit.unwrap_or(0), head.size, head.opened_at) });
         }
     }
     let planned = by_ordinal(shared, planned);

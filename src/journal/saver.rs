@@ -272,8 +272,8 @@ fn slot_offset(number: u64, slot_bytes: u64) -> u64 {
 
 /// What one cursor file holds.
 pub(super) enum FileRead {
-    /// The newest whole state, with its number.
-    State(u64, Snapshot, CursorFile),
+    /// The newest whole state, with its number, and the file when it can be written on.
+    State(u64, Snapshot, Option<CursorFile>),
     /// Nothing that can be read.
     Nothing,
     /// Written by a newer segue.
@@ -283,7 +283,8 @@ pub(super) enum FileRead {
 /// Reads a cursor file.
 pub(super) fn read_file(disk: &dyn Disk, id: u64, epoch: Epoch) -> io::Result<FileRead> {
     let file = disk.open(&names::cursor(id))?;
-    let _ = file.sync_data();
+    // A sync that fails here is as final as any other: what the file holds counts, and the next save goes to a new one.
+    let is_sound = file.sync_data().is_ok();
     let _ = file.drop_cache();
     let mut header = [0; HEADER_LENGTH];
     if file.read_at(&mut header, 0)? < header.len() {
@@ -297,7 +298,7 @@ pub(super) fn read_file(disk: &dyn Disk, id: u64, epoch: Epoch) -> io::Result<Fi
     let seal = Seal::new(FileKind::Cursor, epoch, id);
     let slots = (0..2).filter_map(|index| read_slot(file.as_ref(), &seal, index, slot_bytes));
     let Some((number, snapshot)) = slots.max_by_key(|(number, _)| *number) else { return Ok(FileRead::Nothing) };
-    Ok(FileRead::State(number, snapshot, CursorFile { id, file, slot_bytes }))
+    Ok(FileRead::State(number, snapshot, is_sound.then_some(CursorFile { id, file, slot_bytes })))
 }
 
 fn read_slot(file: &dyn DiskFile, seal: &Seal, index: u64, slot_bytes: u64) -> Option<(u64, Snapshot)> {

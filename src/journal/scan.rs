@@ -1,5 +1,7 @@
 //! Walking over the frames of a file, past whatever is damaged.
 
+use std::io;
+
 use super::{
     DiskFile,
     format::{ALIGNMENT, FRAME_HEADER_BYTES_MAX, FrameHeader, Seal, find_frame},
@@ -23,6 +25,8 @@ pub(super) struct Scanner<'a> {
     /// Bytes of the file from `base` on.
     buffer: Vec<u8>,
     base: u64,
+    /// What the disk said when it could not read; what it could not read is taken for damage.
+    pub refusal: Option<io::Error>,
 }
 
 /// What stands at one place.
@@ -60,7 +64,7 @@ pub(super) enum Wants {
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(file: &'a dyn DiskFile, seal: &'a Seal, offset: u64, limit: u64) -> Self {
-        Self { file, seal, offset, limit, buffer: Vec::new(), base: offset }
+        Self { file, seal, offset, limit, buffer: Vec::new(), base: offset, refusal: None }
     }
 
     /// The next piece; None at the limit.
@@ -121,7 +125,9 @@ impl<'a> Scanner<'a> {
                 self.buffer.clear();
                 self.buffer.resize(length, 0);
                 self.base = offset;
-                fill(self.file, &mut self.buffer, offset);
+                if let Err(error) = fill(self.file, &mut self.buffer, offset) {
+                    self.refusal = Some(error);
+                }
                 0
             }
         };
@@ -129,21 +135,24 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Reads what can be read; the rest stays as it is.
-fn fill(file: &dyn DiskFile, into: &mut [u8], offset: u64) {
+/// Reads what can be read; the rest is zeros, and the error says that there is such a rest.
+fn fill(file: &dyn DiskFile, into: &mut [u8], offset: u64) -> io::Result<()> {
     for _ in 0..READ_ATTEMPTS_MAX {
         if read_whole(file, into, offset).is_ok() {
-            return;
+            return Ok(());
         }
     }
+    let mut refusal = Ok(());
     for (index, sector) in into.chunks_mut(SECTOR_BYTES).enumerate() {
-        if read_whole(file, sector, offset + (index * SECTOR_BYTES) as u64).is_err() {
+        if let Err(error) = read_whole(file, sector, offset + (index * SECTOR_BYTES) as u64) {
             sector.fill(0);
+            refusal = Err(error);
         }
     }
+    refusal
 }
 
-fn read_whole(file: &dyn DiskFile, into: &mut [u8], offset: u64) -> std::io::Result<()> {
+fn read_whole(file: &dyn DiskFile, into: &mut [u8], offset: u64) -> io::Result<()> {
     let mut done = 0;
     while done < into.len() {
         match file.read_at(&mut into[done..], offset + done as u64)? {

@@ -46,6 +46,7 @@ pub(super) struct Shared {
     pub status: Mutex<Status>,
     pub saver: Alarm,
     pub keeper: Alarm,
+    pub watch: Alarm,
     /// Set when the directory says that it may hold spills.
     pub spills_allowed: AtomicBool,
     /// How many lanes are over their quota of spilled records.
@@ -203,16 +204,34 @@ pub(super) struct Volume {
     pub opened_at: WallTime,
     /// When every lane had passed it.
     pub passed_at: Option<Instant>,
+    /// Whether its file may become another volume.
+    pub file: FileTrust,
     /// What stands in its place; None: it is whole.
     pub spill: Option<Arc<Spill>>,
     /// Until when it is not looked at again, as too much of it is pending.
     pub dense_until: Option<Instant>,
 }
 
+/// Whether a file may be written to again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum FileTrust {
+    /// No write or sync of it has failed.
+    #[default]
+    Sound,
+    /// One has: it is read, and removed when it is passed, and never written or synced again.
+    Suspect,
+}
+
 impl Volume {
     /// A volume that is whole.
     pub(super) fn whole(limit: u64, size: u64, opened_at: WallTime) -> Self {
-        Self { limit, size, planned_before: None, opened_at, passed_at: None, spill: None, dense_until: None }
+        let file = FileTrust::Sound;
+        Self { limit, size, planned_before: None, opened_at, passed_at: None, file, spill: None, dense_until: None }
+    }
+
+    /// Whether its file may become another volume.
+    pub(super) fn is_reusable(&self) -> bool {
+        self.spill.is_none() && self.file == FileTrust::Sound
     }
 
     /// The number of the last volume that is in it.

@@ -286,6 +286,9 @@ pub struct RecoveryReport {
     pub torn_at: Option<Position>,
     /// Places that could not be read in what was scanned; the records there are lost and counted.
     pub damaged: Vec<Position>,
+    /// Files besides volumes in which something cannot be read, each named once for each place: cursors begin at an older state or at
+    /// the start, quarantined events are gone from the quarantine, though not from its count.
+    pub damaged_files: Vec<String>,
     /// Volumes that a lane still needed and that are gone.
     pub missing: Vec<u64>,
     /// Names in the data directory that are not the journal's; they are left alone.

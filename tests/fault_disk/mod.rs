@@ -134,6 +134,15 @@ struct Book {
     synced: Vec<(String, bool, WallTime)>,
 }
 
+impl Book {
+    /// Gives a file that was not seen before its number.
+    fn begin(&mut self, name: &str) -> u64 {
+        self.next_file += 1;
+        self.files.insert(name.to_owned(), self.next_file);
+        self.next_file
+    }
+}
+
 #[derive(Debug, Default)]
 struct FileState {
     /// Ranges written since the last good sync.
@@ -236,15 +245,7 @@ struct FaultFile {
 impl FaultDisk {
     fn file(&self, name: &str, inner: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
         let mut book = self.faults.book();
-        let number = match book.files.get(name) {
-            Some(number) => *number,
-            None => {
-                book.next_file += 1;
-                let number = book.next_file;
-                book.files.insert(name.to_owned(), number);
-                number
-            }
-        };
+        let number = book.files.get(name).copied().unwrap_or_else(|| book.begin(name));
         Arc::new(FaultFile { inner, faults: self.faults.clone(), number, name: name.to_owned() })
     }
 }
@@ -340,12 +341,11 @@ impl DiskFile for FaultFile {
         self.touch(Act::SyncData);
         let done = self.faults.call(Act::SyncData, &self.name).and_then(|()| self.inner.sync_data());
         self.faults.book().synced.push((self.name.clone(), done.is_ok(), now()));
-        match done {
-            Ok(()) => self.faults.book().state.entry(self.number).or_default().unsynced.clear(),
-            Err(_) => {
-                self.fail(Act::SyncData);
-                self.lose_unsynced();
-            }
+        if done.is_ok() {
+            self.faults.book().state.entry(self.number).or_default().unsynced.clear();
+        } else {
+            self.fail(Act::SyncData);
+            self.lose_unsynced();
         }
         done
     }

@@ -44,6 +44,11 @@ impl Process {
         Self { child, log: log.to_owned() }
     }
 
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL, and nothing else: it has no chance to tidy up.
     pub fn kill(mut self) {
         assert!(self.child.try_wait().expect("its state").is_none(), "segue ended by itself:\n{}", self.said());

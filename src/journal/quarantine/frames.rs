@@ -52,6 +52,11 @@ pub(super) enum Fate {
     Gone = 2,
 }
 
+/// Whether a frame is one of these.
+pub(super) fn is_known(header: &FrameHeader, body: &[u8]) -> bool {
+    if header.kind == Kind::Marks { Marks::decode(header, body).is_some() } else { decode(header, body).is_some() }
+}
+
 /// The header of a frame with such a body. Its revision is a number that no entry has had yet.
 pub(super) fn header(lane: &LaneId, kind: Kind, at: WallTime, next_id: u64, body: &[u8]) -> Option<FrameHeader> {
     Some(FrameHeader {

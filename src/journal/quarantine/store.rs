@@ -11,7 +11,7 @@ use super::{
         format::{Epoch, FILE_HEADER_BYTES, FileHeader, FileKind, FrameHeader, HEADER_LENGTH, HeaderRead, Kind, Seal},
         names,
         reserve::with_reserve,
-        scan::{Body, Piece, Scanner, Wants},
+        scan::{Body, Piece, Scanner, Then, Wants},
         shared::Shared,
         stock::lock,
         words::LaneId,
@@ -66,9 +66,12 @@ impl Store {
         let mut frame = Vec::with_capacity(body.len() + 128);
         Seal::new(FileKind::Quarantine, shared.epoch, open.id).push_frame(&mut frame, open.offset, &header, body);
         let bytes = frame.len() as u64;
-        with_reserve(shared, || open.reserve(shared, bytes))?;
-        open.file.write_at(&frame, open.offset)?;
-        open.file.sync_data()?;
+        if let Err(error) = open.write(shared, &frame) {
+            if open.offset == FILE_HEADER_BYTES {
+                discard(shared, index, open.id);
+            }
+            return Err(error);
+        }
         let place = Place { file: open.id, offset: open.offset, bytes };
         open.offset += bytes;
         self.open = Some(open);
@@ -187,11 +190,10 @@ fn begin(shared: &Shared, index: &Mutex<Index>) -> io::Result<OpenFile> {
     };
     lock(index).files.insert(id, super::index::FileRow::default());
     let mut open = OpenFile { id, file, offset: FILE_HEADER_BYTES, allocated: 0 };
-    open.reserve(shared, 0)?;
-    let header = FileHeader { epoch: shared.epoch, id, slot_bytes: 0 };
-    open.file.write_at(&header.encode(FileKind::Quarantine), 0)?;
-    open.file.sync_data()?;
-    shared.disk.sync_dir()?;
+    if let Err(error) = open.begin(shared).and_then(|()| shared.disk.sync_dir()) {
+        discard(shared, index, id);
+        return Err(error);
+    }
     Ok(open)
 }
 
@@ -211,6 +213,20 @@ fn remove(shared: &Shared, index: &Mutex<Index>, id: u64) -> io::Result<()> {
 }
 
 impl OpenFile {
+    fn begin(&mut self, shared: &Shared) -> io::Result<()> {
+        self.reserve(shared, 0)?;
+        let header = FileHeader { epoch: shared.epoch, id: self.id, slot_bytes: 0 };
+        self.file.write_at(&header.encode(FileKind::Quarantine), 0)?;
+        self.file.sync_data()
+    }
+
+    /// Makes a frame durable at the end.
+    fn write(&mut self, shared: &Shared, frame: &[u8]) -> io::Result<()> {
+        with_reserve(shared, || self.reserve(shared, frame.len() as u64))?;
+        self.file.write_at(frame, self.offset)?;
+        self.file.sync_data()
+    }
+
     fn reserve(&mut self, shared: &Shared, bytes: u64) -> io::Result<()> {
         let needed = self.offset + bytes;
         if needed > self.allocated {
@@ -233,22 +249,59 @@ pub(super) fn read(file: &dyn DiskFile, epoch: Epoch, place: Place) -> Option<(F
     }
 }
 
-/// Calls `with` for each whole frame of a file, in order.
-pub(super) fn each(file: &dyn DiskFile, epoch: Epoch, id: u64, mut with: impl FnMut(Place, &FrameHeader, &[u8])) {
+/// Calls `with` for each whole frame of a file, in order; tells where the file is damaged and how.
+pub(super) fn each(
+    file: &dyn DiskFile,
+    epoch: Epoch,
+    id: u64,
+    mut with: impl FnMut(Place, &FrameHeader, &[u8]),
+) -> Vec<(u64, &'static str)> {
+    let mut damage = Vec::new();
     let mut header = [0; HEADER_LENGTH];
     let whole = file.read_at(&mut header, 0).is_ok_and(|count| count == header.len());
     // A damaged header says nothing that the name does not say; one of another journal does.
     if let (true, HeaderRead::Valid(header)) = (whole, FileHeader::decode(FileKind::Quarantine, &header))
         && header.epoch != epoch
     {
-        return;
+        return damage;
     }
     let seal = Seal::new(FileKind::Quarantine, epoch, id);
     let limit = file.size().unwrap_or(0);
     let mut scanner = Scanner::new(file, &seal, FILE_HEADER_BYTES, limit);
     while let Some(piece) = scanner.next(|_| Wants::Body) {
-        if let Piece::Frame { offset, header, body: Body::Whole(body) } = piece {
-            with(Place { file: id, offset, bytes: header.frame_bytes() }, &header, body);
+        match piece {
+            Piece::Frame { offset, header, body: Body::Whole(body) } => {
+                if frames::is_known(&header, body) {
+                    with(Place { file: id, offset, bytes: header.frame_bytes() }, &header, body);
+                } else {
+                    damage.push((offset, "this is no quarantined event"));
+                }
+            }
+            Piece::Frame { offset, .. } => damage.push((offset, "the quarantined event is damaged")),
+            // Space that is taken and not written yet reads as zeros.
+            Piece::Unreadable { offset, then } => {
+                if then == Then::Frame || !reads_zeros(file, offset) {
+                    damage.push((offset, "no quarantined event can be read here"));
+                }
+            }
         }
     }
+    damage
+}
+
+fn reads_zeros(file: &dyn DiskFile, mut offset: u64) -> bool {
+    let mut chunk = vec![0; 64 << 10];
+    while let Ok(count @ 1..) = file.read_at(&mut chunk, offset) {
+        if chunk[..count].iter().any(|byte| *byte != 0) {
+            return false;
+        }
+        offset += count as u64;
+    }
+    true
+}
+
+/// Removes a file in which nothing was kept, so that a disk that fails for hours does not fill up with them.
+fn discard(shared: &Shared, index: &Mutex<Index>, id: u64) {
+    let _ = shared.disk.remove(&names::quarantine(id));
+    lock(index).files.remove(&id);
 }
