@@ -82,7 +82,9 @@ async fn known() -> Known {
                 let item = Quarantined {
                     position: entry.position,
                     index: 0,
+                    events: 1,
                     event: entry.payload.clone(),
+                    envelope: entry.payload.clone(),
                     reason: "refused".into(),
                     status: 400,
                     answer: "no".into(),

@@ -19,6 +19,7 @@ use super::{
     settings::Pace,
 };
 use crate::{
+    chance,
     model::RateLimit,
     policy::{Backoff, Outcome},
     upstream::{Settings, Upstream},

@@ -329,8 +329,10 @@ impl Archive {
         let mut places = BTreeMap::new();
         self.quarantine_files(|id, file| {
             quarantine::inspect(file, self.epoch, id, |told| match told {
-                Told::Entry(entry, ..) => drop(places.insert(entry.0, id)),
-                Told::Gone(entries) => entries.iter().for_each(|entry| drop(places.remove(entry))),
+                Told::Entry(entry, ..) => {
+                    places.insert(entry.0, id);
+                }
+                Told::Gone(entries) => places.retain(|entry, _| !entries.contains(entry)),
             });
             Ok(())
         })?;
@@ -375,7 +377,13 @@ impl Archive {
                     .is_ok_and(|header| matches!(header, HeaderRead::Valid(header) if header.epoch != self.epoch));
             let is_known = matches!(
                 Name::of(name),
-                Name::Identity | Name::Lock | Name::Volume(_) | Name::Cursor(_) | Name::Quarantine(_) | Name::Spill(_) | Name::Reserve
+                Name::Identity
+                    | Name::Lock
+                    | Name::Volume(_)
+                    | Name::Cursor(_)
+                    | Name::Quarantine(_)
+                    | Name::Spill(_)
+                    | Name::Reserve
                     | Name::Marks(_)
                     | Name::Socket
             );

@@ -266,7 +266,7 @@ impl Journal {
     }
 
     /// Does what blocks on a thread beside the runtime's.
-    pub(crate) fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    pub(crate) fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> tokio::task::JoinHandle<T> {
         self.inner.shared.beside(work)
     }
 

@@ -55,7 +55,7 @@ impl Scene {
             payload: b"event".as_slice().into(),
         };
         let (answer, _answered) = oneshot::channel();
-        self.shared.queue.push(Pending { record, answer, room_kib: 1 }).unwrap();
+        self.shared.queue.push(Pending { record, answer, room_kib: 1, since: std::time::Instant::now() }).unwrap();
         while self.committer.step() == Step::Worked {}
         loop {
             match self.lane.step() {

@@ -76,7 +76,7 @@ impl Stand {
             payload: payload.to_vec().into(),
         };
         let (answer, mut answered) = oneshot::channel();
-        self.shared.queue.push(Pending { record, answer, room_kib: 1, since: tokio::time::Instant::now() }).unwrap();
+        self.shared.queue.push(Pending { record, answer, room_kib: 1, since: std::time::Instant::now() }).unwrap();
         while self.committer.step() == Step::Worked {}
         answered.try_recv().unwrap()
     }

@@ -88,7 +88,7 @@ impl Parts {
             payload: Bytes::copy_from_slice(&number.to_le_bytes()),
         };
         let (answer, mut answered) = oneshot::channel();
-        self.shared.queue.push(Pending { record, answer, room_kib: 1 }).unwrap();
+        self.shared.queue.push(Pending { record, answer, room_kib: 1, since: std::time::Instant::now() }).unwrap();
         while self.committer.step() == Step::Worked {}
         matches!(answered.try_recv(), Ok(Ok(_)))
     }
