@@ -355,6 +355,7 @@ impl Shared {
     }
 
     /// Does what blocks on a thread beside the runtime's.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "a simulation asks its tuning"))]
     pub(super) fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         #[cfg(test)]
         if self.tuning.beside == super::stepped::Beside::Runtime {
