@@ -1,6 +1,6 @@
 //! A backlog lives on disk: memory and start-up do not grow with it. The real binary, with both destinations down.
 //!
-//! `SEGUE_BACKLOG_MIB` sets the two sizes, smaller first (`16,128`; the release form is `100,1024`), `SEGUE_TEST_BINARY` another binary.
+//! `SEGUE_BACKLOG_MIB` sets the two sizes, smaller first (`100,256`; the release form is `100,1024`), `SEGUE_TEST_BINARY` another binary.
 
 mod process;
 mod sums;
@@ -41,8 +41,8 @@ struct Measured {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_and_start_do_not_grow_with_the_backlog() {
-    let sizes = std::env::var("SEGUE_BACKLOG_MIB").unwrap_or_else(|_| "16,128".to_owned());
-    let sizes: Vec<u64> = sizes.split(',').map(|text| text.parse().expect("SEGUE_BACKLOG_MIB is like 16,128")).collect();
+    let sizes = std::env::var("SEGUE_BACKLOG_MIB").unwrap_or_else(|_| "100,256".to_owned());
+    let sizes: Vec<u64> = sizes.split(',').map(|text| text.parse().expect("SEGUE_BACKLOG_MIB is like 100,256")).collect();
     let [small, large] = sizes[..] else { panic!("SEGUE_BACKLOG_MIB names two sizes") };
     let small = measure(small).await;
     let large = measure(large).await;

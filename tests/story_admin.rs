@@ -291,7 +291,12 @@ async fn another_user_is_refused() {
     }
     let (code, said) = as_nobody(scene.socket.clone()).await;
     assert!(code == 77 && said.contains("another user"), "by the sidecar: {code} {said}");
-    assert!(process.said().contains("admin_denied"), "{}", process.said());
+    // The log is written beside the data path, a moment later.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !process.said().contains("admin_denied") {
+        assert!(Instant::now() < deadline, "{}", process.said());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     scene.post("m1", "Fine").await;
     scene.until("the lane is not held", "segue_events_delivered_total", |delivered| delivered == 1).await;
 }

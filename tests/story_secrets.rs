@@ -12,7 +12,10 @@ use std::{
     fmt::Write as _,
     fs,
     io::Write as _,
-    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
+    os::unix::{
+        fs::{FileTypeExt, PermissionsExt},
+        process::ExitStatusExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -473,6 +476,9 @@ impl Scene {
             let path = file.expect("a file").path();
             let mode = fs::metadata(&path).expect("its mode").permissions().mode() & 0o777;
             assert_eq!(mode, 0o600, "{}", path.display());
+            if fs::metadata(&path).expect("its kind").file_type().is_socket() {
+                continue;
+            }
             let bytes = fs::read(&path).expect("it can be read");
             let holds = |text: &str| memchr::memmem::find(&bytes, text.as_bytes()).is_some();
             for secret in [

@@ -134,6 +134,7 @@
 
 mod alarm;
 mod archive;
+mod archive_lanes;
 mod archive_scan;
 mod bytes;
 mod commit;

@@ -110,9 +110,8 @@ pub(super) fn step(shared: &Shared) -> Look {
             tracing::warn!(%error, volume = chosen, "what lanes that lag need cannot be copied now");
             let mut log = lock(&shared.log);
             log.spill_rests_until = Some(Instant::now() + REFUSED_PAUSE.min(shared.tuning.spill_pause));
-            if error.kind() == io::ErrorKind::NotFound
-                && let Some(volume) = log.volumes.get_mut(chosen)
-            {
+            // Others may be readable, or there.
+            if let Some(volume) = log.volumes.get_mut(chosen) {
                 volume.dense_until = Some(Instant::now() + shared.tuning.spill_pause);
             }
             Look::Nothing
@@ -240,6 +239,10 @@ fn write(shared: &Shared, run: &Run, name: SpillName) -> io::Result<Option<Writt
             if writing.bytes() > run.bytes_max {
                 return Ok(None);
             }
+        }
+        // What the disk does not read just now is not lost: its lane asks again, and for longer.
+        if let Some(error) = scanner.refusal {
+            return Err(error);
         }
     }
     let Some(writing) = writing else { return Ok(None) };

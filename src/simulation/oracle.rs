@@ -66,7 +66,7 @@ fn misread(vendor: Place, event: &TakenEvent, fact: &Fact, ending: &Ending) -> O
         return Some(format!("came under the key {}", event.source));
     }
     // Relayed live, the request reaches Segment whole, whatever the plan of its events.
-    let is_relayed = vendor == Place::Segment && ending.account.relayed[fact.source] > 0;
+    let is_relayed = vendor == Place::Segment && (ending.account.relayed[fact.source] > 0 || ending.account.relay_failures > 0);
     if !fact.planned[vendor as usize] && !is_relayed {
         return Some("its plan does not have this vendor".to_owned());
     }
@@ -148,7 +148,7 @@ fn duplicates_explained(seen: &Seen<'_>, ending: &Ending, faults: &mut Vec<Strin
 
 /// I5: a person's events come first in the order in which they were made.
 fn in_order(seen: &Seen<'_>, ending: &Ending, faults: &mut Vec<String>) {
-    if seen.vendor == Place::Segment && ending.account.relayed.iter().any(|count| *count > 0) {
+    if seen.vendor == Place::Segment && ending.account.has_relayed() {
         // Order is declared suspended while requests are relayed (promise 2).
         return;
     }
@@ -168,7 +168,7 @@ fn in_order(seen: &Seen<'_>, ending: &Ending, faults: &mut Vec<String>) {
 fn within_the_limit(vendor: Place, ending: &Ending, faults: &mut Vec<String>) {
     let RateLimit::PerSecond(limit) = ending.script.rate_limits[vendor as usize] else { return };
     // Live relays are the clients' own traffic, and are not paced.
-    if vendor == Place::Segment && ending.account.relayed.iter().any(|count| *count > 0) {
+    if vendor == Place::Segment && ending.account.has_relayed() {
         return;
     }
     let (most, limit) = (ending.busiest_second[vendor as usize], u64::from(limit.get()));

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     app::{Handle, Sidecar, StartError},
     clock::Clock,
-    config::{Config, SegmentConfig},
+    config::{AdminSocket, Config, SegmentConfig},
     delivery,
     ingress::{self, Limits},
     journal::{self, Journal, LaneId, Ledger, Lie, ModelDisk, Sabotage, Tempo, Trouble},
@@ -53,6 +53,8 @@ struct State {
     /// By source, over all lives: RudderStack events given up as the journal could not write; events relayed live.
     unjournalled: Vec<u64>,
     relayed: Vec<u64>,
+    /// Live relays, over all lives, of which no answer came: Segment may have taken what they carried.
+    relay_failures: u64,
     faults: Vec<String>,
     looks: u64,
 }
@@ -67,8 +69,16 @@ pub(super) struct Account {
     pub(super) crashes: Vec<Instant>,
     pub(super) unjournalled: Vec<u64>,
     pub(super) relayed: Vec<u64>,
+    pub(super) relay_failures: u64,
     pub(super) faults: Vec<String>,
     pub(super) looks: u64,
+}
+
+impl Account {
+    /// Whether anything may have reached Segment live, past what waits.
+    pub(super) fn has_relayed(&self) -> bool {
+        self.relay_failures > 0 || self.relayed.iter().any(|count| *count > 0)
+    }
 }
 
 impl Site {
@@ -81,6 +91,7 @@ impl Site {
             crashes: Vec::new(),
             unjournalled: vec![0; sources.len()],
             relayed: vec![0; sources.len()],
+            relay_failures: 0,
             faults: Vec::new(),
             looks: 0,
         };
@@ -160,6 +171,8 @@ impl Site {
                 ..delivery::Settings::default()
             },
             telemetry: telemetry::Settings { metrics: None, ..telemetry::Settings::default() },
+            // Its socket is a file of the real world.
+            admin: AdminSocket::Off,
             sources: self.0.sources.clone(),
             ..Config::default()
         }
@@ -183,6 +196,7 @@ impl Site {
             state.unjournalled[index] += counts.unjournalled.value();
             state.relayed[index] += counts.relayed.value();
         }
+        state.relay_failures += running.handle.counters().relay_failures.value();
         let life = state.life;
         drop(state);
         self.0.network.set_alive(None);
@@ -267,16 +281,17 @@ impl Site {
     /// Everything that was counted.
     pub(super) fn account(&self) -> Account {
         let mut state = self.state();
-        let (mut unjournalled, mut relayed) = (state.unjournalled.clone(), state.relayed.clone());
+        let (mut unjournalled, mut relayed, mut relay_failures) = (state.unjournalled.clone(), state.relayed.clone(), state.relay_failures);
         if let Some(running) = &state.running {
             for (index, source) in self.0.sources.iter().enumerate() {
                 let counts = running.handle.counters().source(&source.id);
                 unjournalled[index] += counts.unjournalled.value();
                 relayed[index] += counts.relayed.value();
             }
+            relay_failures += running.handle.counters().relay_failures.value();
         }
         let faults = std::mem::take(&mut state.faults);
-        Account { crashes: state.crashes.clone(), unjournalled, relayed, faults, looks: state.looks }
+        Account { crashes: state.crashes.clone(), unjournalled, relayed, relay_failures, faults, looks: state.looks }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

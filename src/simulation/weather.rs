@@ -52,6 +52,22 @@ impl Weather {
                 self.network.path(place).stall(length);
                 sleep(length).await;
             }
+            // Syncs fail while nobody takes anything, and then the power goes: what was only said to be on disk is gone.
+            Kind::Disk(trouble) if trouble.syncs % 2 == 1 => {
+                for place in Place::ALL {
+                    self.network.set_refusing(place, true);
+                    self.network.cut(place);
+                }
+                self.site.disk().trouble(trouble);
+                sleep(length).await;
+                let was_up = self.site.crash(Crash::PowerCut);
+                for place in Place::ALL {
+                    self.network.set_refusing(place, false);
+                }
+                if was_up {
+                    self.site.start_after(Duration::from_millis(500)).await;
+                }
+            }
             Kind::Disk(trouble) => {
                 self.site.disk().trouble(trouble);
                 sleep(length).await;
