@@ -64,6 +64,9 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// One test at a time: what one measures of this process's memory, another must not have taken.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Plays a scene to its good end; gives the most that one connection swallowed.
 async fn play(Scene { what, mood, codes }: Scene) -> u64 {
     let mut stage = Stage::with(|config| config.delivery.park_probe = Duration::from_millis(200)).await;
@@ -150,6 +153,7 @@ fn memory_kib() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_answered_over_http1_everything_arrives_once_it_is_sane() {
+    let _turn = TURN.lock().await;
     let say = |text: &str| text.as_bytes().to_vec();
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -179,6 +183,7 @@ async fn whatever_is_answered_over_http1_everything_arrives_once_it_is_sane() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_answered_over_http2_everything_arrives_once_it_is_sane() {
+    let _turn = TURN.lock().await;
     let setting = |id: u16, value: u32| frame(SETTINGS, 0, 0, &[&id.to_be_bytes()[..], &value.to_be_bytes()].concat());
     let plain = || frame(SETTINGS, 0, 0, &[]);
     let leave = |last: u32, reason: u32| frame(GOAWAY, 0, 0, &[last.to_be_bytes(), reason.to_be_bytes()].concat());
@@ -202,6 +207,7 @@ async fn whatever_is_answered_over_http2_everything_arrives_once_it_is_sane() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handshake_that_fails_gets_nothing_and_everything_is_kept() {
+    let _turn = TURN.lock().await;
     let certificate = |change: fn(&mut CertificateParams)| move |known: &Authority| Mood::Certificate(Arc::new(known.server(change)));
     let key = KeyPair::generate().unwrap();
     let own = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
@@ -227,6 +233,7 @@ async fn a_handshake_that_fails_gets_nothing_and_everything_is_kept() {
 /// U10: what was taken and not confirmed is sent again under the same ids, and nothing else is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_taken_without_an_answer_comes_twice_and_nothing_else_does() {
+    let _turn = TURN.lock().await;
     let stage = Stage::with(|config| config.delivery.batch.events_max = 1).await;
     let sums = Sums::watch(stage.sidecar().metrics_address().unwrap());
     let faults = [Fault::TakeThenClose, Fault::CloseAfterHeaders, Fault::CutBody];
@@ -254,6 +261,7 @@ async fn what_was_taken_without_an_answer_comes_twice_and_nothing_else_does() {
 /// U1: what one key is told holds for its lane alone, never shorter than asked, and across a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_form_of_retry_after_is_honoured_by_its_lane_alone() {
+    let _turn = TURN.lock().await;
     const NAMES: [&str; 9] = ["seconds", "date", "past", "zero", "minus", "garbage", "absent", "for-ever", "healthy"];
     let key = |name: &str| format!("wk_test_{name}");
     let sources = NAMES.map(|name| source(name, &key(name), &format!("wk_test_rudder_{name}"), "segment-only")).to_vec();
@@ -288,14 +296,14 @@ async fn each_form_of_retry_after_is_honoured_by_its_lane_alone() {
     for patient in ["seconds", "date", "past", "zero"] {
         assert!(waited("healthy") < waited(patient), "the healthy lane waits for nobody");
     }
-    let held = r#"segue_lane_held{source="for-ever",destination="segment"} 1.0"#;
-    assert!(stage.metrics().await.contains(held));
+    let deferred = r#"segue_lane_deferred{source="for-ever",destination="segment"} 1.0"#;
+    assert!(stage.metrics().await.contains(deferred));
     sums.held().await;
     stage.restart().await;
     let requests = stage.segment.counts().requests;
     sleep(Duration::from_millis(500)).await;
     assert_eq!(stage.segment.counts().requests, requests, "a restart is no way around it");
-    assert!(stage.metrics().await.contains(held), "and it is known");
+    assert!(stage.metrics().await.contains(deferred), "and it is known");
     // The longest that is honoured is a quarter of an hour, by the wall clock.
     stage.sidecar.take().unwrap().stop().await;
     stage.clock.advance_ms(15 * 60 * 1_000);
@@ -307,6 +315,7 @@ async fn each_form_of_retry_after_is_honoured_by_its_lane_alone() {
 /// K1: a wall clock that jumps moves no timer, expires nothing and breaks nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_jumps_makes_no_storm_and_loses_nothing() {
+    let _turn = TURN.lock().await;
     const DAY_MS: i64 = 86_400_000;
     let stage = Stage::with_route("both").await;
     let sums = Sums::watch(stage.sidecar().metrics_address().unwrap());

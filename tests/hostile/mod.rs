@@ -298,4 +298,4 @@ pub async fn memory_comes_back(scene: &Scene, before_kib: u64) {
     }
 }
 
-const KEPT_KIB: u64 = 48 << 10;
+const KEPT_KIB: u64 = 64 << 10;
