@@ -261,8 +261,8 @@ async fn what_was_taken_without_an_answer_comes_twice_and_nothing_else_does() {
 /// U1: what one key is told holds for its lane alone, never shorter than asked, and across a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_form_of_retry_after_is_honoured_by_its_lane_alone() {
-    let _turn = TURN.lock().await;
     const NAMES: [&str; 9] = ["seconds", "date", "past", "zero", "minus", "garbage", "absent", "for-ever", "healthy"];
+    let _turn = TURN.lock().await;
     let key = |name: &str| format!("wk_test_{name}");
     let sources = NAMES.map(|name| source(name, &key(name), &format!("wk_test_rudder_{name}"), "segment-only")).to_vec();
     let mut stage = Stage::at(Clock::system(), |config| config.sources = sources).await;
@@ -315,8 +315,8 @@ async fn each_form_of_retry_after_is_honoured_by_its_lane_alone() {
 /// K1: a wall clock that jumps moves no timer, expires nothing and breaks nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_jumps_makes_no_storm_and_loses_nothing() {
-    let _turn = TURN.lock().await;
     const DAY_MS: i64 = 86_400_000;
+    let _turn = TURN.lock().await;
     let stage = Stage::with_route("both").await;
     let sums = Sums::watch(stage.sidecar().metrics_address().unwrap());
     let both = [&stage.segment, &stage.rudder];

@@ -4,10 +4,7 @@ use super::{
     script::{Broken, Script},
     world::run,
 };
-use crate::{
-    delivery,
-    journal::{self, Lie},
-};
+use crate::{delivery, journal::Lie};
 
 /// So many seeds have to be enough.
 const SEEDS_MAX: u64 = 60;
@@ -26,11 +23,6 @@ fn assert_found(broken: Broken, reason: &str) {
 #[test]
 fn an_answer_before_the_sync_is_noticed() {
     assert_found(Broken::Disk(Lie::NoDataSync), "never came");
-}
-
-#[test]
-fn an_answer_whatever_the_sync_says_is_noticed() {
-    assert_found(Broken::Journal(journal::Sabotage::AckBeforeSync), "never came");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use crate::{
     ingress::OnFull,
-    journal::{Lie, Sabotage, Trouble},
+    journal::{Lie, Trouble},
     model::{ByteSize, Dice, RateLimit},
     standin::Fault,
 };
@@ -108,8 +108,6 @@ pub(super) enum Poison {
 pub(super) enum Broken {
     #[default]
     Nothing,
-    /// A promise of the journal.
-    Journal(Sabotage),
     /// A promise of the disk.
     Disk(Lie),
     /// A rule of delivery.

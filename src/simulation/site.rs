@@ -109,10 +109,9 @@ impl Site {
             state.disk.trouble(Trouble::default());
             (state.life, Arc::clone(&state.disk))
         };
-        let sabotage = if let Broken::Journal(sabotage) = self.0.script.broken { sabotage } else { Sabotage::None };
         let mut stepper = None;
         let open = async |config: &Config| {
-            let opened = Journal::open_stepped(disk, &config.journal, sabotage);
+            let opened = Journal::open_stepped(disk, &config.journal, Sabotage::None);
             let (opened, steps) = opened.map_err(|source| StartError::Journal { dir: "the model disk".to_owned(), source })?;
             stepper = Some(steps);
             Ok(opened)
