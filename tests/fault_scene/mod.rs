@@ -95,8 +95,7 @@ impl Scene {
         config.journal.dir = dir.path().join("data");
         // Small volumes that are used again at once, so that faults meet every change of them.
         config.journal.volume_size = ByteSize(16 << 10);
-        // Room for all that the stories have refused: the quarantine gets a 32nd.
-        config.journal.size_max = ByteSize(8 << 20);
+        config.journal.size_max = ByteSize(4 << 20);
         config.journal.keep_delivered = Duration::ZERO;
         config.delivery.pace.segment.retry_first = Duration::from_millis(10);
         config.delivery.pace.segment.retry_max = Duration::from_millis(50);
