@@ -280,7 +280,6 @@ async fn a_disk_that_stays_read_only_is_drained_and_the_next_life_goes_on() {
 
 /// Reads that fail for a while lose nothing; a start on a disk that does not read is refused rather than taking its log for torn.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it fails, and is right: Segment's lane counts some records as lost that can be read afterwards"]
 async fn reads_that_fail_for_a_while_lose_nothing() {
     let mut scene = Scene::set(process::seed(), |config| {
         config.journal.memory_max = ByteSize(1 << 10);

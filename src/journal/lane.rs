@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     Entry, Position, QuarantineError, Quarantined, Tally,
@@ -22,8 +22,8 @@ use crate::model::{Destination, WallTime};
 
 /// How long to wait when a volume cannot be opened or read.
 const READ_FAILED_PAUSE: Duration = Duration::from_secs(1);
-/// So many times in a row a read is tried again; then what the disk does not read is lost, and counted.
-const READ_REFUSALS_MAX: u32 = 60;
+/// How long the disk is asked for what it does not read, before it is taken for damage.
+const READ_REFUSED_MAX: Duration = Duration::from_mins(1);
 
 /// The consumer of one lane: takes its records in journal order and says how they ended.
 #[derive(Debug)]
@@ -42,8 +42,10 @@ pub struct Lane {
     reading: Option<JoinHandle<io::Result<Found>>>,
     /// Where it reads on in a spill.
     bookmark: Option<Bookmark>,
-    /// Reads that failed in a row.
-    refusals: u32,
+    /// Since when reads fail; None: the last one went well.
+    refused_since: Option<Instant>,
+    /// When it may read again. Kept here, as a consumer that drops [`Lane::next`] and comes again must not shorten the wait.
+    rests_until: Option<Instant>,
 }
 
 /// What a lane looks at first.
@@ -80,7 +82,19 @@ impl Lane {
         core.keeps.store(shared.quarantine.has_unsettled(&id), Ordering::Release);
         core.due.store(true, Ordering::Release);
         let (found, fetching, turn, reading) = (VecDeque::new(), None, Turn::Quarantine, None);
-        Self { shared, stock, destination, generation, found, fetching, turn, reading, bookmark: None, refusals: 0 }
+        Self {
+            shared,
+            stock,
+            destination,
+            generation,
+            found,
+            fetching,
+            turn,
+            reading,
+            bookmark: None,
+            refused_since: None,
+            rests_until: None,
+        }
     }
 
     /// The next record of this lane, in journal order, from the restored cursor; waits when there is none, and when
@@ -110,7 +124,12 @@ impl Lane {
 
     /// Reads on without holding up the runtime.
     async fn read(&mut self, from: Position) {
-        let refused = if self.refusals < READ_REFUSALS_MAX { Refused::TryAgain } else { Refused::GiveUp };
+        if let Some(until) = self.rests_until {
+            tokio::time::sleep_until(until).await;
+            self.rests_until = None;
+        }
+        let is_hopeless = self.refused_since.is_some_and(|since| since.elapsed() >= READ_REFUSED_MAX);
+        let refused = if is_hopeless { Refused::GiveUp } else { Refused::TryAgain };
         let reading = self.reading.get_or_insert_with(|| {
             let (shared, stock, destination) = (Arc::clone(&self.shared), Arc::clone(&self.stock), self.destination);
             let bookmark = self.bookmark.clone();
@@ -119,16 +138,17 @@ impl Lane {
         let read = reading.await;
         self.reading = None;
         let read = read.unwrap_or_else(|error| Err(io::Error::other(error)));
-        self.refusals = if read.is_ok() { 0 } else { self.refusals.saturating_add(1) };
+        let now = Instant::now();
+        self.refused_since = read.is_err().then(|| self.refused_since.unwrap_or(now));
         match read {
             Ok(found) if !found.items.is_empty() => {
                 self.found.extend(found.items);
                 self.bookmark = found.bookmark;
             }
-            Ok(_) => tokio::time::sleep(READ_FAILED_PAUSE).await,
+            Ok(_) => self.rests_until = Some(now + READ_FAILED_PAUSE),
             Err(error) => {
                 tracing::error!(%error, lane = %self.id(), "a volume cannot be read now; trying again");
-                tokio::time::sleep(READ_FAILED_PAUSE).await;
+                self.rests_until = Some(now + READ_FAILED_PAUSE);
             }
         }
     }
