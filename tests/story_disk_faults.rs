@@ -222,11 +222,12 @@ async fn refused(seed: u64, what: &str, keeps: Quarantine, fault: Fault) -> (Ver
         scene.rudder.faults().add(Rule::always(VendorFault::status(503))),
     ];
     scene.load(24).await;
-    // Cursors and quarantine are written on in place: only after a failure there is a new file.
+    let id = scene.faults.add(fault);
+    // Cursors and quarantine are written on in place: only after a failure there is a new file. It comes after the fault: a
+    // cursor is saved at any time, and its new file must not be there before what should refuse it.
     for kind in ["cursor-", "quarantine-"] {
         scene.faults.add(Fault::next(1, &[Act::SyncData], How::Fails(EIO)).of(kind));
     }
-    let id = scene.faults.add(fault);
     scene.segment.faults().lift(hang[0]);
     scene.rudder.faults().lift(hang[1]);
     if keeps == Quarantine::CannotBeWritten {
@@ -237,6 +238,12 @@ async fn refused(seed: u64, what: &str, keeps: Quarantine, fault: Fault) -> (Ver
     }
     for _ in 0..6 {
         scene.load(16).await;
+    }
+    // A busy machine may not have come to the next save of a cursor yet. Volumes are removed only when one is full and done.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while scene.faults.struck_by(id) == 0 && !what.contains("Remove") {
+        assert!(Instant::now() < deadline, "{what}: never struck");
+        scene.load(4).await;
     }
     let struck = scene.faults.lift(id);
     let resumed = scene.kept_again(Duration::from_secs(10)).await;

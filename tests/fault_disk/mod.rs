@@ -189,6 +189,11 @@ impl Faults {
         book.struck_by_lifted + book.faults.iter().flatten().map(|fault| fault.struck).sum::<u64>()
     }
 
+    /// How often this fault struck. 0 once it is lifted.
+    pub fn struck_by(&self, id: FaultId) -> u64 {
+        self.book().faults.get(id.0).and_then(Option::as_ref).map_or(0, |fault| fault.struck)
+    }
+
     /// How many such calls there were.
     pub fn calls(&self, acts: &[Act]) -> u64 {
         let book = self.book();
