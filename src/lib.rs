@@ -13,7 +13,7 @@
 //! | 1 rules | [`protocol`] (Segment's API) [`dialect`] (RudderStack's) [`routing`] [`policy`] [`wire`] (what the admin API says) | decide; pure: time and randomness are arguments |
 //! | 2 resources | [`chance`] [`clock`] [`journal`] [`tls`] [`telemetry`] [`upstream`] [`client`] (of the admin API) | own one outside thing each |
 //! | 3 flows | [`ingress`] [`delivery`] | move events from one resource to another; they meet at the journal |
-//! | 4 settings | [`config`] | compose every module's own `Settings`; load, check |
+//! | 4 settings | [`config`] [`control`] (routes that change while running) | compose every module's own `Settings`; load, check |
 //! | 5 control | [`admin`] | show and change the running system |
 //! | 6 whole | [`app`] [`standin`] | the running sidecar; the two vendors, played for demos and tests |
 //! | 7 shows | [`demo`] [`simulation`] | sidecar, stand-ins and traffic in one process; the same in virtual time, for tests |
@@ -38,6 +38,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod delivery;
 pub mod demo;
 pub mod dialect;

@@ -46,7 +46,7 @@ fn the_annotated_file_says_the_defaults() {
     assert_eq!(read.delivery, default.delivery);
     assert_eq!(read.telemetry, default.telemetry);
     assert_eq!((read.data_directory, read.drain_timeout), (default.data_directory, default.drain_timeout));
-    assert_eq!(read.admin, default.admin);
+    assert_eq!((read.admin, read.kill_file), (default.admin, default.kill_file));
     let rudderstack = upstream::Settings { url: "https://acme.dataplane.rudderstack.com".to_owned(), ..upstream::Settings::default() };
     assert_eq!(read.rudderstack, Some(rudderstack));
     let tls = config::tls_section(Some(Path::new("sidecar.toml")), &environment()).unwrap();

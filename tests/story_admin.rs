@@ -300,3 +300,94 @@ async fn another_user_is_refused() {
     scene.post("m1", "Fine").await;
     scene.until("the lane is not held", "segue_events_delivered_total", |delivered| delivered == 1).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flip_that_was_confirmed_outlives_kill_9() {
+    let kills: u64 = std::env::var("SEGUE_KILLS").map_or(12, |text| text.parse().expect("SEGUE_KILLS is a number"));
+    let seed = seed();
+    println!("SEGUE_SEED={seed} SEGUE_KILLS={kills}");
+    let scene = Scene::set(seed).await;
+    let sums = scene.watch();
+    let mut process = scene.start().await;
+    let mut newest = 0;
+    for round in 1..=kills {
+        let route = format!("cutover={round}%");
+        let (code, said) = scene.segue(&["route", "set", "web", &route, "--yes", "--reason", "round", "--json"]).await;
+        process.kill();
+        assert_eq!(code, 0, "{said}");
+        let changed: Value = serde_json::from_str(&said).unwrap();
+        let revision = changed["sources"][0]["after"]["revision"].as_u64().unwrap();
+        assert!(revision > newest, "revisions go up: {revision} after {newest}");
+        newest = revision;
+        process = scene.start().await;
+        let (_, said) = scene.segue(&["route", "get", "web", "--json"]).await;
+        let routes: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((&routes["routes"][0]["route"], routes["routes"][0]["revision"].as_u64()), (&Value::from(route), Some(newest)));
+        scene.post(&format!("r{round}"), "Fine").await;
+    }
+    let (code, said) = scene.segue(&["audit", "verify"]).await;
+    assert!(code == 0 && said.contains(&format!("{kills} changes")), "{said}");
+    // A line that somebody changed is found, by a running sidecar's file as by a copy of it.
+    let changes = scene.socket.with_file_name("changes.log");
+    let copy = scene.config.with_file_name("copy");
+    fs::write(&copy, fs::read_to_string(&changes).unwrap().replacen("\"round\"", "\"mound\"", 1)).unwrap();
+    let (code, said) = scene.segue(&["audit", "verify", copy.to_str().unwrap()]).await;
+    assert!(code == 3 && said.contains("line 1 "), "{code} {said}");
+    sums.held().await;
+    assert!(process.stop(Duration::from_secs(15)).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_are_changed_by_command_and_every_mistake_is_answered() {
+    let scene = Scene::set(seed()).await;
+    let (code, said) = scene.segue(&["route", "get"]).await;
+    assert!(code == 69 && said.contains("Is `segue run` running"), "{code} {said}");
+    let process = scene.start().await;
+    for (arguments, code, words) in [
+        (&["route", "get"][..], 0, &["web", "100%", "both"][..]),
+        (&["route", "history"], 0, &["Nothing was changed yet"]),
+        (&["route", "set", "wob", "both", "--yes"], 2, &["there is no source \"wob\"", "Did you mean web?"]),
+        (&["route", "get", "wob"], 2, &["there is no source \"wob\"", "Sources: web"]),
+        (&["route", "set", "web", "cutover", "--yes"], 2, &["`cutover` is no route", "cutover=25%"]),
+        (&["route", "set", "web", "cutover=25", "--yes"], 2, &["`cutover=25` is no route"]),
+        (&["route", "set", "web", "both", "--verify", "1", "--yes"], 2, &["a percentage from 0% to 100%"]),
+        (&["route", "set", "web", "cutover=25%"], 2, &["both -> cutover=25%", "Nobody can answer here", "--yes"]),
+        (
+            &["route", "plan", "web", "rudderstack-only"],
+            3,
+            &["both -> rudderstack-only", "Segment gets nothing more", "Nothing was changed"],
+        ),
+        (&["route", "plan", "web", "both"], 0, &["It stands so already"]),
+        (&["route", "set", "web", "cutover=25%", "--dry-run"], 0, &["Nothing was changed"]),
+        (
+            &["route", "set", "web", "cutover=25%", "--yes", "--if-rev", "7"],
+            75,
+            &["web changed since: it is at revision 0, not 7", "segue route get web"],
+        ),
+        (&["route", "set", "web", "cutover=25%", "--verify", "1%", "--yes", "--reason", "first"], 0, &["Revision 1", "segue route undo"]),
+        (&["route", "get"], 0, &["75%", "25%", "1%", "(configuration: both)"]),
+        (&["route", "get", "--toml"], 0, &["route = \"cutover=25%\"  # differs from the file", "verify = \"1%\""]),
+        (&["route", "set", "web", "cutover=25%", "--yes"], 0, &["It stands so already"]),
+        (&["route", "undo", "--to-rev", "99", "--yes"], 2, &["there is no revision 99 yet"]),
+        (&["route", "undo", "--yes"], 0, &["cutover=25%, verify 1% -> both", "Revision 2"]),
+        (&["route", "history"], 0, &["undo of 1", "\"first\"", "uid "]),
+        (&["kill", "status"], 0, &["The kill switch is off"]),
+        (&["kill", "on", "--reason", "drill"], 0, &["The kill switch is on since", "drill", "segue kill off"]),
+        (&["kill", "status"], 3, &["everything goes to Segment"]),
+        (&["route", "get"], 0, &["The kill switch is on", "both"]),
+        (&["kill", "off"], 2, &["Nobody can answer here"]),
+        (&["kill", "off", "--yes"], 0, &["the routes decide again"]),
+        (&["kill", "off", "--yes"], 0, &["The kill switch is off"]),
+        (&["audit", "ls", "-n", "2"], 0, &["kill on", "kill off"]),
+        (&["audit", "verify"], 0, &["4 changes, each sealed"]),
+    ] {
+        let (ended, said) = scene.segue(arguments).await;
+        println!("$ segue {}\n{said}", arguments.join(" "));
+        assert_eq!(ended, code, "{arguments:?}: {said}");
+        for word in words {
+            assert!(said.contains(word), "{arguments:?} lacks {word:?}: {said}");
+        }
+        assert!(!said.contains(SEGMENT_KEY) && !said.contains(RUDDER_KEY));
+    }
+    drop(process);
+}

@@ -44,6 +44,8 @@ impl IntoResponse for Refusal {
         let status = match self.0.code {
             ProblemCode::BadRequest => StatusCode::BAD_REQUEST,
             ProblemCode::NotFound | ProblemCode::NoEntry => StatusCode::NOT_FOUND,
+            ProblemCode::Conflict => StatusCode::CONFLICT,
+            ProblemCode::Refused => StatusCode::UNPROCESSABLE_ENTITY,
             ProblemCode::Denied => StatusCode::FORBIDDEN,
             ProblemCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ProblemCode::TimedOut => StatusCode::GATEWAY_TIMEOUT,

@@ -8,6 +8,7 @@ mod answer;
 mod lanes;
 mod mask;
 mod quarantine;
+mod routes;
 mod server;
 mod socket;
 

@@ -25,10 +25,11 @@ use tokio::{
 
 use super::{
     answer::{Refusal, good},
-    lanes, quarantine,
+    lanes, quarantine, routes,
     socket::{Socket, SocketError},
 };
 use crate::{
+    control::Switchboard,
     delivery::LaneControl,
     journal::{self, Journal},
     routing::Sources,
@@ -55,6 +56,8 @@ pub struct Hub {
     pub journal: Journal,
     /// The lanes.
     pub lanes: LaneControl,
+    /// The routes.
+    pub switchboard: Switchboard,
     /// The sources: their names, and the keys that must not be told.
     pub sources: Arc<ArcSwap<Sources>>,
 }
@@ -165,6 +168,14 @@ fn router(hub: Hub) -> Router {
         .route("/v1/lanes/{source}/{destination}/hold", post(lanes::hold))
         .route("/v1/lanes/{source}/{destination}/release", post(lanes::release))
         .route("/v1/lanes/{source}/{destination}/unpark", post(lanes::unpark))
+        .route("/v1/routes", get(routes::list))
+        .route("/v1/routes/history", get(routes::history))
+        .route("/v1/routes/audit", get(routes::audit))
+        .route("/v1/routes/undo", post(routes::undo))
+        .route("/v1/sources/{source}/route", post(routes::flip))
+        .route("/v1/kill", get(routes::kill_status))
+        .route("/v1/kill/on", post(routes::kill_on))
+        .route("/v1/kill/off", post(routes::kill_off))
         .route("/v1/quarantine", get(quarantine::list))
         .route("/v1/quarantine/redrive", post(quarantine::redrive))
         .route("/v1/quarantine/release", post(quarantine::release))
@@ -205,5 +216,9 @@ async fn health(State(hub): State<Hub>) -> Response {
 
 async fn unknown(request: Request) -> Refusal {
     let what = format!("there is no {} {}", request.method(), request.uri().path());
-    Refusal::new(ProblemCode::NotFound, what, "This version has /v1/health, /v1/lanes and /v1/quarantine; is it older than the client?")
+    Refusal::new(
+        ProblemCode::NotFound,
+        what,
+        "This version has /v1/health, /v1/routes, /v1/kill, /v1/lanes and /v1/quarantine; is it older than the client?",
+    )
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::{
+    control::Switchboard,
     delivery::Delivery,
     ingress::Counters,
     journal::{Health, Journal, SpillQuota},
@@ -39,6 +40,21 @@ pub(super) fn register(
     if let Some(certificates) = certificates.cloned() {
         exposition.on_scrape(move |sheet| certificate(sheet, &certificates));
     }
+}
+
+/// Registers what the switchboard tells.
+pub(super) fn register_routes(exposition: &Exposition, switchboard: &Switchboard) {
+    let switchboard = switchboard.clone();
+    exposition.on_scrape(move |sheet| {
+        let standing = switchboard.standing();
+        let killed = f64::from(u8::from(standing.killed.is_some()));
+        sheet.gauge("segue_kill_switch", "Whether everything goes to Segment, whatever the routes say", &[], killed);
+        for source in &standing.sources {
+            let drifted = f64::from(u8::from(source.route != source.configured));
+            let labels = [("source", source.id.as_str())];
+            sheet.gauge("segue_route_drift", "Whether a source has another route than its configuration says", &labels, drifted);
+        }
+    });
 }
 
 fn ledger(sheet: &mut Sheet, journal: &Journal) {

@@ -20,6 +20,7 @@ use crate::{
     admin::{AdminServer, Hub},
     clock::Clock,
     config::{Config, DataDirectory},
+    control::{KillFile, Switchboard},
     delivery::{Delivery, Upstreams},
     ingress::{Counters, Desk, Ingress, ListenError, Relays},
     journal::{Disk, Journal, LaneId, Ledger, OpenError, Opened, RealDisk, RecoveryReport},
@@ -43,6 +44,7 @@ pub struct Handle {
     journal: Journal,
     metrics: Option<MetricsServer>,
     admin: Option<AdminServer>,
+    kill_file: Option<KillFile>,
     report: RecoveryReport,
     counters: Arc<Counters>,
     data_directory: DataDirectory,
@@ -180,7 +182,16 @@ impl Sidecar {
         });
         figures::register(&exposition, &counters, &journal, &delivery, &sources, certificates.as_ref());
         let keeper = certificates.as_ref().map(Certificates::keep_fresh);
-        let admin = start_admin(&config, Hub { journal: journal.clone(), lanes: delivery.control(), sources: Arc::clone(&sources) });
+        let switchboard =
+            Switchboard::start(Arc::clone(&sources), config.rudderstack.is_some(), journal.clone(), delivery.control(), desk.clock.clone());
+        figures::register_routes(&exposition, &switchboard);
+        // Before the first request: a file that was there at the start counts for it.
+        let kill_file = match config.kill_file() {
+            Some(path) => Some(KillFile::watch(path, switchboard.clone()).await),
+            None => None,
+        };
+        let hub = Hub { journal: journal.clone(), lanes: delivery.control(), switchboard, sources: Arc::clone(&sources) };
+        let admin = start_admin(&config, hub);
         let ingress = Ingress::start(&desk, certificates.as_ref().map(Certificates::server_config))?;
         let stopping = Arc::new(AtomicBool::new(false));
         let metrics = match config.telemetry.metrics {
@@ -193,6 +204,7 @@ impl Sidecar {
             journal,
             metrics,
             admin,
+            kill_file,
             report,
             counters,
             data_directory: config.data_directory,
@@ -266,6 +278,9 @@ impl Handle {
         if let Some(admin) = self.admin {
             admin.stop().await;
         }
+        if let Some(kill_file) = self.kill_file {
+            kill_file.stop().await;
+        }
         let (begun, ephemeral) = (Instant::now(), self.data_directory == DataDirectory::Ephemeral);
         let within = if ephemeral { self.drain_timeout } else { self.drain_timeout.min(STOP_MAX) };
         let connections_cut = self.ingress.stop(within * 2 / 5).await;
@@ -303,7 +318,7 @@ fn start_admin(config: &Config, hub: Hub) -> Option<AdminServer> {
     match AdminServer::start(&path, hub) {
         Ok(server) => Some(server),
         Err(error) => {
-            tracing::error!(event = "admin_off", %error, "the admin API is off: `segue hold` and `segue quarantine` cannot reach this sidecar");
+            tracing::error!(event = "admin_off", %error, "the admin API is off: `segue route`, `segue kill`, `segue hold` and `segue quarantine` cannot reach this sidecar");
             None
         }
     }

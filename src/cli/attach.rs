@@ -97,6 +97,8 @@ fn told(error: &ClientError, talk: &Talk) -> Exit {
             match problem.code {
                 ProblemCode::NotFound | ProblemCode::BadRequest => Exit::Usage,
                 ProblemCode::Denied => Exit::Denied,
+                ProblemCode::Conflict => Exit::Conflict,
+                ProblemCode::Refused => Exit::Refused,
                 ProblemCode::TimedOut => Exit::TimedOut,
                 ProblemCode::Stopping => Exit::Unreachable,
                 ProblemCode::NoEntry | ProblemCode::TooLarge | ProblemCode::Disk | ProblemCode::Other => Exit::Failed,

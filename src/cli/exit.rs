@@ -17,6 +17,8 @@ pub enum Exit {
     Refused,
     /// No sidecar can be reached.
     Unreachable,
+    /// Somebody else changed it; look again.
+    Conflict,
     /// Not allowed.
     Denied,
     /// The configuration is wrong.
@@ -42,6 +44,7 @@ impl Exit {
             Self::No => 3,
             Self::Refused => 4,
             Self::Unreachable => 69,
+            Self::Conflict => 75,
             Self::Denied => 77,
             Self::Config => 78,
             Self::TimedOut => 124,

@@ -5,6 +5,7 @@
 //! no secret is taken as a flag or printed. It never decides anything about events.
 
 mod attach;
+mod audit;
 mod certs;
 mod check;
 mod command;
@@ -16,7 +17,9 @@ mod health;
 mod hold;
 mod inert;
 mod journal;
+mod kill;
 mod quarantine;
+mod route;
 mod run;
 mod talk;
 mod version;
@@ -83,6 +86,9 @@ fn dispatch(cli: Cli, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit>
         Command::Config { command: ConfigCommand::Init } => config::init(manner, talk),
         Command::Config { command: ConfigCommand::Show } => config::show(manner, matches, talk),
         Command::Health(flags) => health::health(manner, &flags, talk),
+        Command::Route { command } => route::route(manner, command, talk),
+        Command::Kill { command } => kill::kill(manner, command, talk),
+        Command::Audit { command } => audit::audit(manner, command, talk),
         Command::Hold { command } => hold::hold(manner, command, talk),
         Command::Unpark(lane) => hold::unpark(manner, &lane, talk),
         Command::Quarantine { command } => quarantine::quarantine(manner, command, talk),

@@ -56,8 +56,10 @@ pub struct Config {
     pub delivery: delivery::Settings,
     /// Logs and metrics.
     pub telemetry: telemetry::Settings,
-    /// Where the admin API listens.
-    pub admin: AdminSocket,
+    /// Where operators get at the sidecar: the admin API's socket, or the kill file.
+    pub admin: ControlPlace,
+    /// The file that turns the kill switch on.
+    pub kill_file: ControlPlace,
     /// The sources, in the order of the file. No two share an id, a name or a Segment key.
     pub sources: Vec<Source>,
     /// Whether what the data directory holds will be there for the next start.
@@ -69,8 +71,8 @@ pub struct Config {
 
 /// Where the admin API listens.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum AdminSocket {
-    /// At `admin.sock` in the data directory.
+pub enum ControlPlace {
+    /// In the data directory, at `admin.sock` or `kill`.
     #[default]
     InDataDirectory,
     /// At this path.
@@ -117,10 +119,20 @@ impl Config {
     /// The path of the admin API's socket; None: there is none.
     #[must_use]
     pub fn admin_socket(&self) -> Option<PathBuf> {
-        match &self.admin {
-            AdminSocket::InDataDirectory => Some(self.journal.dir.join(journal::ADMIN_SOCKET)),
-            AdminSocket::At(path) => Some(path.clone()),
-            AdminSocket::Off => None,
+        self.place(&self.admin, journal::ADMIN_SOCKET)
+    }
+
+    /// The path of the kill file; None: no file is looked for.
+    #[must_use]
+    pub fn kill_file(&self) -> Option<PathBuf> {
+        self.place(&self.kill_file, journal::KILL_FILE)
+    }
+
+    fn place(&self, place: &ControlPlace, name: &str) -> Option<PathBuf> {
+        match place {
+            ControlPlace::InDataDirectory => Some(self.journal.dir.join(name)),
+            ControlPlace::At(path) => Some(path.clone()),
+            ControlPlace::Off => None,
         }
     }
 }
@@ -135,7 +147,8 @@ impl Default for Config {
             rudderstack: None,
             delivery: delivery::Settings::default(),
             telemetry: telemetry::Settings::default(),
-            admin: AdminSocket::default(),
+            admin: ControlPlace::default(),
+            kill_file: ControlPlace::default(),
             sources: Vec::new(),
             data_directory: DataDirectory::Lasting,
             drain_timeout: DataDirectory::Lasting.drain_timeout(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    AdminSocket, Code, Config, DataDirectory, check,
+    Code, Config, ControlPlace, DataDirectory, check,
     choice::TlsMode,
     destinations,
     section::Section,
@@ -45,7 +45,7 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
     let destinations = destinations::read(session, &mut root);
     let telemetry = telemetry(session, &mut root, metrics);
     let limits = limits(session, &mut root);
-    let admin = admin(session, &mut root);
+    let (admin, kill_file) = admin(session, &mut root);
     let sources = sources::read(session, &mut root, destinations.rudderstack.is_some());
     root.finish(session);
     let config = Config {
@@ -57,6 +57,7 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
         delivery: destinations.delivery,
         telemetry,
         admin,
+        kill_file,
         sources,
         data_directory,
         drain_timeout,
@@ -150,15 +151,20 @@ fn telemetry(session: &mut Session<'_>, root: &mut Section, metrics: Listen) -> 
     telemetry::Settings { metrics: metrics.0, format, level }
 }
 
-fn admin(session: &mut Session<'_>, root: &mut Section) -> AdminSocket {
+/// The socket, and the kill file.
+fn admin(session: &mut Session<'_>, root: &mut Section) -> (ControlPlace, ControlPlace) {
     let mut section = root.table(session, "admin");
-    let File(path) = section.value(session, "socket", File(None));
+    let mut place = |name| {
+        let File(path) = section.value(session, name, File(None));
+        match path {
+            None => ControlPlace::InDataDirectory,
+            Some(path) if path.as_os_str() == "off" => ControlPlace::Off,
+            Some(path) => ControlPlace::At(session.resolve(&path)),
+        }
+    };
+    let places = (place("socket"), place("kill_file"));
     section.finish(session);
-    match path {
-        None => AdminSocket::InDataDirectory,
-        Some(path) if path.as_os_str() == "off" => AdminSocket::Off,
-        Some(path) => AdminSocket::At(session.resolve(&path)),
-    }
+    places
 }
 
 fn limits(session: &mut Session<'_>, root: &mut Section) -> Limits {

@@ -185,7 +185,7 @@ fn route(session: &mut Session<'_>, section: &mut Section) -> (Route, At) {
     let Some(entry) = section.take("route") else {
         let at = At::Outside(super::Origin::Default);
         session.record(path, Stage::SegmentOnly.to_string(), &at);
-        return (with_verify(default, verify), section.place());
+        return (default.verifying(verify), section.place());
     };
     let at = At::File(entry.item.spot);
     match shares(&entry.item) {
@@ -242,11 +242,6 @@ fn bad_route(error: &RouteError) -> Fault {
         gap @ RouteError::Gap { .. } => format!("is no route: {gap}"),
     };
     Fault { code: Code::BadRoute, what, fix: ROUTES.to_owned() }
-}
-
-fn with_verify(route: Route, verify: Percent) -> Route {
-    // The shares are a route's already, and the verify share takes nothing from them.
-    Route::new(route.segment(), route.rudderstack(), verify).unwrap_or(route)
 }
 
 /// Tells what a source shares with an earlier one, or has twice.

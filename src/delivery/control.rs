@@ -11,7 +11,10 @@ use super::{
     office::Office,
     status::{LaneState, LaneStatus},
 };
-use crate::journal::{ChangeError, LaneId};
+use crate::{
+    journal::{ChangeError, LaneId},
+    model::WallTime,
+};
 
 /// The way to change lanes while they run. It keeps delivery's parts alive: to be dropped before the journal's directory is to be
 /// free.
@@ -75,8 +78,14 @@ impl LaneControl {
             let _ = self.office.journal.hold(id, Some(since)).await;
             return Err(error.into());
         }
-        way.hold.send_replace(None);
+        way.hold.send_replace(self.office.held_since(id));
         Ok(way.status())
+    }
+
+    /// Holds all lanes to `RudderStack` as long as the kill switch is on, or, with None, lets them go on but for those that an
+    /// operator holds. It is not kept: whoever keeps the switch says it again after a start.
+    pub fn kill(&self, since: Option<WallTime>) {
+        self.office.kill(since);
     }
 
     /// Has a lane try at once what it tries now and then only: a parked lane sends its next request, one that waits for room in the

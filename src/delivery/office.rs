@@ -29,7 +29,7 @@ use super::{
 use crate::{
     clock::Clock,
     journal::{Journal, LaneId},
-    model::{Destination, PerDestination},
+    model::{Destination, PerDestination, WallTime},
     policy::Backoff,
     routing::{Source, Sources},
     telemetry::{Exposition, Sheet},
@@ -68,6 +68,8 @@ pub(super) struct Office {
     figures: Arc<Figures>,
     control: watch::Sender<Control>,
     lanes: Mutex<BTreeMap<LaneId, Desk>>,
+    /// Since when the kill switch is on; None: it is off.
+    killed: Mutex<Option<WallTime>>,
     /// Lanes that ended by a fault of ours and were started again.
     restarts: AtomicU64,
 }
@@ -105,6 +107,7 @@ impl Delivery {
             figures: Arc::default(),
             control: watch::Sender::new(Control::Deliver(0)),
             lanes: Mutex::default(),
+            killed: Mutex::default(),
             restarts: AtomicU64::new(0),
         });
         office.open_lanes();
@@ -181,6 +184,22 @@ impl Office {
         }
     }
 
+    /// Since when a lane is held, by an operator or by the kill switch; None: it is not.
+    pub(super) fn held_since(&self, id: &LaneId) -> Option<WallTime> {
+        let killed = || (id.destination == Destination::RudderStack).then(|| *self.killed()).flatten();
+        self.journal.held_since(id).or_else(killed)
+    }
+
+    /// Holds all lanes to `RudderStack`, besides those that an operator holds, or lets them go on.
+    pub(super) fn kill(&self, since: Option<WallTime>) {
+        // Under the lanes' lock: a lane that opens just now sees it or is told.
+        let lanes = self.lanes();
+        *self.killed() = since;
+        for (id, desk) in lanes.iter() {
+            desk.way.hold.send_replace(self.held_since(id));
+        }
+    }
+
     fn open_lanes(&self) {
         let mut lanes = self.lanes();
         for source in self.sources.load().list() {
@@ -205,7 +224,7 @@ impl Office {
             figures: Arc::clone(&self.figures),
             board: Board::default(),
             control: self.control.subscribe(),
-            hold: watch::Sender::new(self.journal.held_since(id)),
+            hold: watch::Sender::new(self.held_since(id)),
             nudge: tokio::sync::Notify::new(),
         });
         let bounds = Bounds {
@@ -300,6 +319,10 @@ impl Office {
             sheet.counter("segue_delivery_retries", "Requests that were to be sent again", &labels, status.retries);
         }
         sheet.counter("segue_lane_restarts", "Lanes started again after a fault of segue", &[], self.restarts.load(Ordering::Relaxed));
+    }
+
+    fn killed(&self) -> MutexGuard<'_, Option<WallTime>> {
+        self.killed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lanes(&self) -> MutexGuard<'_, BTreeMap<LaneId, Desk>> {

@@ -386,6 +386,7 @@ impl Archive {
                     | Name::Spill(_)
                     | Name::Reserve
                     | Name::Marks(_)
+                    | Name::Changes
                     | Name::Socket
             );
             if is_foreign_volume || !is_known {

@@ -217,6 +217,25 @@ impl Journal {
         self.save_now().await
     }
 
+    /// Keeps a line, which has no line end in it, behind those before it. Durable when it returns.
+    ///
+    /// # Errors
+    /// When it is not durable. The next start may know it all the same.
+    pub async fn keep_line(&self, line: String) -> Result<(), ChangeError> {
+        if self.inner.shared.queue.is_closed() {
+            return Err(ChangeError::Closed);
+        }
+        let shared = Arc::clone(&self.inner.shared);
+        let kept = self.inner.shared.beside(move || shared.chronicle.append(shared.disk.as_ref(), &line)).await;
+        Ok(kept.map_err(io::Error::other)??)
+    }
+
+    /// All lines that were kept, oldest first, each with its line end.
+    #[must_use]
+    pub fn lines(&self) -> Vec<u8> {
+        self.inner.shared.chronicle.lines()
+    }
+
     /// Since when an operator holds a lane; None: nobody does.
     #[must_use]
     pub fn held_since(&self, id: &LaneId) -> Option<WallTime> {

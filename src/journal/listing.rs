@@ -32,7 +32,7 @@ pub(super) fn list(disk: &dyn Disk) -> Result<Listing, OpenError> {
     for name in entries {
         match Name::of(&name) {
             Name::Identity => listing.has_identity = true,
-            Name::Lock | Name::Reserve | Name::Socket => {}
+            Name::Lock | Name::Reserve | Name::Socket | Name::Changes => {}
             Name::Volume(id) => {
                 listing.volumes.insert(id);
             }
@@ -135,6 +135,6 @@ pub(super) fn next_volume(listing: &Listing, saved: Option<&Snapshot>) -> u64 {
 pub(super) fn other_bytes(disk: &dyn Disk, listing: &Listing) -> u64 {
     let cursors = listing.cursors.iter().map(|id| names::cursor(*id));
     let quarantines = listing.quarantines.iter().map(|id| names::quarantine(*id));
-    let marks = listing.marks.iter().map(|id| names::marks(*id));
+    let marks = listing.marks.iter().map(|id| names::marks(*id)).chain([names::CHANGES.to_owned()]);
     cursors.chain(quarantines).chain(marks).filter_map(|name| disk.open(&name).and_then(|file| file.size()).ok()).sum()
 }

@@ -137,6 +137,7 @@ mod archive;
 mod archive_lanes;
 mod archive_scan;
 mod bytes;
+mod chronicle;
 mod commit;
 mod cursor;
 mod custody;
@@ -205,6 +206,12 @@ pub use words::{
 
 /// The name in the data directory that the admin API's socket may have: it is no file of the journal's, and no stranger either.
 pub const ADMIN_SOCKET: &str = "admin.sock";
+
+/// The name in the data directory of the file with all lines that [`Journal::keep_line`] kept.
+pub const CHANGES_FILE: &str = names::CHANGES;
+
+/// The name of the kill file in the data directory; the same holds for it.
+pub const KILL_FILE: &str = "kill";
 
 #[cfg(test)]
 pub(crate) use self::{

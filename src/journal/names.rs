@@ -6,6 +6,8 @@ pub(super) const IDENTITY: &str = "journal.id";
 pub(super) const LOCK: &str = "lock";
 /// The file that holds space for a full disk.
 pub(super) const RESERVE: &str = "reserve";
+/// The lines that are never changed.
+pub(super) const CHANGES: &str = "changes.log";
 /// What a file is called until it is whole.
 const UNFINISHED: &str = ".tmp";
 
@@ -18,7 +20,9 @@ pub(super) enum Name {
     Lock,
     /// [`RESERVE`].
     Reserve,
-    /// The admin API's socket, which looks after itself.
+    /// [`CHANGES`].
+    Changes,
+    /// The admin API's socket or the kill file, which look after themselves.
     Socket,
     /// A volume.
     Volume(u64),
@@ -58,7 +62,10 @@ impl Name {
         if name == RESERVE {
             return Self::Reserve;
         }
-        if name.strip_suffix(UNFINISHED).unwrap_or(name) == super::ADMIN_SOCKET {
+        if name == CHANGES {
+            return Self::Changes;
+        }
+        if name.strip_suffix(UNFINISHED).unwrap_or(name) == super::ADMIN_SOCKET || name == super::KILL_FILE {
             return Self::Socket;
         }
         if let Some(whole) = name.strip_suffix(UNFINISHED) {
@@ -139,6 +146,9 @@ mod tests {
             (unfinished(&cursor(1)), Name::Unfinished),
             (unfinished(&unfinished(&cursor(1))), Name::Foreign),
             ("admin.sock".to_owned(), Name::Socket),
+            ("changes.log".to_owned(), Name::Changes),
+            ("kill".to_owned(), Name::Socket),
+            ("changes.log.tmp".to_owned(), Name::Unfinished),
             ("volume-1A.log".to_owned(), Name::Foreign),
             ("volume-000000000000001A.log".to_owned(), Name::Foreign),
             ("volume-000000000000001a.log.bak".to_owned(), Name::Foreign),

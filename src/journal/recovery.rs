@@ -11,6 +11,7 @@ use std::{
 use super::{
     Disk, OpenError, Settings,
     alarm::Alarm,
+    chronicle::Chronicle,
     cursor::Snapshot,
     format::{Epoch, FileKind, Seal},
     heads::{Head, Sums, add_up, add_up_spill, chain, planned_base, read_heads, read_spills, scan},
@@ -90,6 +91,7 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
         is_complete(saved, heads.keys().next().copied(), lane, position)
     });
     report.damaged_files.extend(quarantine.damaged.iter().cloned());
+    let chronicle = Chronicle::load(disk.as_ref())?;
     let other_bytes = other_bytes(disk.as_ref(), &listing);
     let shared = Arc::new(Shared {
         disk,
@@ -99,6 +101,7 @@ pub(super) fn recover(disk: Arc<dyn Disk>, settings: &Settings, tuning: Tuning) 
         log: Mutex::new(Log { next_id, other_bytes, damage_seen: report.damaged.iter().copied().collect(), ..Log::default() }),
         stocks: RwLock::default(),
         quarantine,
+        chronicle,
         marks: Marks::new(&listing.marks),
         revision: AtomicU64::new(revision),
         memory_bytes: AtomicUsize::new(0),

@@ -15,6 +15,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use super::{
     Disk, Settings,
     alarm::Alarm,
+    chronicle::Chronicle,
     format::{Epoch, FileKind, Seal},
     marks::Marks,
     names,
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     pub log: Mutex<Log>,
     pub stocks: RwLock<Stocks>,
     pub quarantine: Quarantine,
+    pub chronicle: Chronicle,
     pub marks: Marks,
     /// The newest revision raised or appended.
     pub revision: AtomicU64,

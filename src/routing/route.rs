@@ -57,6 +57,12 @@ impl Route {
         Ok(Self { segment, rudderstack, verify })
     }
 
+    /// The same with another verify share.
+    #[must_use]
+    pub const fn verifying(self, verify: Percent) -> Self {
+        Self { verify, ..self }
+    }
+
     /// The share of people whose events go to Segment, the verify share not counted.
     #[must_use]
     pub const fn segment(self) -> Percent {
@@ -86,6 +92,38 @@ impl From<Stage> for Route {
             Stage::RudderStackOnly => (Percent::ZERO, Percent::FULL),
         };
         Self { segment, rudderstack, verify: Percent::ZERO }
+    }
+}
+
+/// As the configuration takes it: the stage's name where it has one, else both shares. The verify share is not in it.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stages =
+            [Stage::SegmentOnly, Stage::Both, Stage::RudderStackOnly, Stage::Shadow(self.rudderstack), Stage::Cutover(self.rudderstack)];
+        let same = |stage: &Stage| {
+            let route = Self::from(*stage);
+            (route.segment, route.rudderstack) == (self.segment, self.rudderstack)
+        };
+        match stages.iter().find(|stage| same(stage)) {
+            Some(stage) => stage.fmt(f),
+            None => write!(f, "{{ segment = \"{}\", rudderstack = \"{}\" }}", self.segment, self.rudderstack),
+        }
+    }
+}
+
+/// What [`Display`](fmt::Display) writes, without a verify share.
+impl FromStr for Route {
+    type Err = RouteError;
+
+    fn from_str(text: &str) -> Result<Self, RouteError> {
+        let Some(shares) = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}')) else {
+            return text.parse().map(Stage::into);
+        };
+        let share = |name: &str| {
+            let part = shares.split(',').find_map(|part| part.trim().strip_prefix(name)?.trim_start().strip_prefix('='));
+            part.and_then(|value| value.trim().trim_matches('"').parse().ok()).ok_or_else(|| RouteError::Unknown(text.to_owned()))
+        };
+        Self::new(share("segment")?, share("rudderstack")?, Percent::ZERO)
     }
 }
 
@@ -144,6 +182,19 @@ mod tests {
         }
         assert!("shadow".parse::<Stage>().is_err());
         assert!("cutover=25".parse::<Stage>().is_err());
+    }
+
+    #[test]
+    fn a_route_is_written_as_it_is_read() {
+        for text in
+            ["segment-only", "shadow=0.5%", "both", "cutover=25%", "rudderstack-only", "{ segment = \"80%\", rudderstack = \"40%\" }"]
+        {
+            let route: Route = text.parse().unwrap();
+            assert_eq!(route.to_string(), text);
+        }
+        assert_eq!("cutover=0%".parse::<Route>().unwrap().to_string(), "segment-only");
+        assert!("{ segment = \"80%\" }".parse::<Route>().is_err());
+        assert!("{ segment = \"10%\", rudderstack = \"10%\" }".parse::<Route>().is_err());
     }
 
     #[test]

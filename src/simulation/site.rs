@@ -21,7 +21,7 @@ use super::{
 use crate::{
     app::{Handle, Sidecar, StartError},
     clock::Clock,
-    config::{AdminSocket, Config, SegmentConfig},
+    config::{Config, ControlPlace, SegmentConfig},
     delivery,
     ingress::{self, Limits},
     journal::{self, Journal, LaneId, Ledger, Lie, ModelDisk, Sabotage, Tempo, Trouble},
@@ -171,7 +171,8 @@ impl Site {
             },
             telemetry: telemetry::Settings { metrics: None, ..telemetry::Settings::default() },
             // Its socket is a file of the real world.
-            admin: AdminSocket::Off,
+            admin: ControlPlace::Off,
+            kill_file: ControlPlace::Off,
             sources: self.0.sources.clone(),
             ..Config::default()
         }

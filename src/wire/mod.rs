@@ -6,10 +6,15 @@
 mod lane;
 mod problem;
 mod quarantine;
+mod route;
 
 pub use lane::{Health, Lane, LaneAnswer, Lanes, Ledger};
 pub use problem::{Problem, ProblemCode};
 pub use quarantine::{QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick};
+pub use route::{
+    AuditVerdict, KillAsked, KillStatus, RouteAsked, RouteChanged, RouteEvent, RouteHistory, RouteShares, Routes, RoutesChanged,
+    SourceRoute, UndoAsked,
+};
 
 /// How many entries of the quarantine one answer has at most.
 pub const PAGE_ENTRIES_MAX: usize = 100;
@@ -28,6 +33,16 @@ pub mod schema {
     pub const QUARANTINE_ENTRY: &str = "segue.quarantine-entry/v1";
     /// [`QuarantineMoved`](super::QuarantineMoved)
     pub const QUARANTINE_MOVED: &str = "segue.quarantine-moved/v1";
+    /// [`Routes`](super::Routes)
+    pub const ROUTES: &str = "segue.routes/v1";
+    /// [`RoutesChanged`](super::RoutesChanged)
+    pub const ROUTES_CHANGED: &str = "segue.routes-changed/v1";
+    /// [`RouteHistory`](super::RouteHistory)
+    pub const ROUTE_HISTORY: &str = "segue.route-history/v1";
+    /// [`KillStatus`](super::KillStatus)
+    pub const KILL: &str = "segue.kill/v1";
+    /// [`AuditVerdict`](super::AuditVerdict)
+    pub const AUDIT: &str = "segue.audit/v1";
     /// [`Problem`](super::Problem)
     pub const PROBLEM: &str = "segue.problem/v1";
 }

@@ -29,6 +29,10 @@ pub enum ProblemCode {
     NotFound,
     /// No entry of that number in quarantine.
     NoEntry,
+    /// Somebody else changed it since.
+    Conflict,
+    /// A rule of the configuration stands against it.
+    Refused,
     /// The caller may not.
     Denied,
     /// The body is too large.

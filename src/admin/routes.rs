@@ -1,0 +1,247 @@
+//! Routes: how they stand, flips, undo, history, and the kill switch.
+
+use axum::{
+    Json,
+    extract::{Extension, Path, Query, State, rejection::JsonRejection},
+    response::Response,
+};
+use serde::Deserialize;
+
+use super::{
+    answer::{Refusal, good},
+    lanes::source_id,
+    server::{Caller, Hub},
+};
+use crate::{
+    control::{Asked, FlipError, Flipped, Kill, SourceStanding, Undoing},
+    model::{Destination, Revision},
+    routing::{Author, Change, Deed, Route},
+    wire::{self, ProblemCode, RouteShares, schema},
+};
+
+/// The longest reason, in characters.
+const REASON_MAX: usize = 500;
+/// Changes that are told when nobody says how many.
+const CHANGES_USUAL: usize = 20;
+/// Changes that one answer has at most.
+const CHANGES_MAX: usize = 1_000;
+
+/// How many changes to tell.
+#[derive(Debug, Deserialize)]
+pub(super) struct Newest {
+    count: Option<usize>,
+}
+
+pub(super) async fn list(State(hub): State<Hub>) -> Response {
+    let standing = hub.switchboard.standing();
+    good(&wire::Routes {
+        schema: schema::ROUTES.to_owned(),
+        revision: standing.revision.0,
+        kill: standing.killed.as_ref().map(event),
+        routes: standing.sources.iter().map(source_route).collect(),
+    })
+}
+
+pub(super) async fn flip(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    Path(source): Path<String>,
+    body: Result<Json<wire::RouteAsked>, JsonRejection>,
+) -> Result<Response, Refusal> {
+    let wire::RouteAsked { route, verify, if_revision, reason, dry_run } = read(body)?;
+    let route: Route =
+        route.parse().map_err(|error| unusable(&error, "Routes: segment-only, shadow=25%, both, cutover=25%, rudderstack-only"))?;
+    let verify = verify.map(|share| share.parse()).transpose().map_err(|error| unusable(&error, "A verify share is written like 1%"))?;
+    let source = source_id(&hub, &source)?;
+    let (based_on, by) = (if_revision.map(Revision), Author::Uid(caller.uid));
+    let asked = Asked { source, route, verify, based_on, by, reason: worded(reason)? };
+    let flipped = if dry_run { hub.switchboard.plan(&asked) } else { hub.switchboard.flip(asked).await };
+    Ok(changed(&hub, &[flipped.map_err(refused)?], dry_run))
+}
+
+pub(super) async fn undo(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    body: Result<Json<wire::UndoAsked>, JsonRejection>,
+) -> Result<Response, Refusal> {
+    let wire::UndoAsked { source, to_revision, reason, dry_run } = read(body)?;
+    let undoing = match (source, to_revision) {
+        (Some(_), Some(_)) => {
+            return Err(Refusal::new(ProblemCode::BadRequest, "an undo names a source or a revision, not both", "Leave one of them out."));
+        }
+        (Some(source), None) => Undoing::Of(source_id(&hub, &source)?),
+        (None, Some(revision)) => Undoing::To(Revision(revision)),
+        (None, None) => Undoing::Newest,
+    };
+    let reason = worded(reason)?;
+    let undone =
+        if dry_run { hub.switchboard.plan_undo(&undoing) } else { hub.switchboard.undo(undoing, Author::Uid(caller.uid), reason).await };
+    Ok(changed(&hub, &undone.map_err(refused)?, dry_run))
+}
+
+pub(super) async fn history(State(hub): State<Hub>, Query(newest): Query<Newest>) -> Response {
+    let count = newest.count.unwrap_or(CHANGES_USUAL).min(CHANGES_MAX);
+    let changes = hub.switchboard.changes(count).iter().map(event).collect();
+    good(&wire::RouteHistory { schema: schema::ROUTE_HISTORY.to_owned(), changes })
+}
+
+pub(super) async fn audit(State(hub): State<Hub>) -> Response {
+    let audit = hub.switchboard.audit();
+    good(&wire::AuditVerdict {
+        schema: schema::AUDIT.to_owned(),
+        lines: audit.lines as u64,
+        broken: audit.broken.iter().map(|line| *line as u64).collect(),
+        seal: audit.seal.as_str().to_owned(),
+    })
+}
+
+pub(super) async fn kill_status(State(hub): State<Hub>) -> Response {
+    kill_answer(&hub, false)
+}
+
+pub(super) async fn kill_on(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    body: Result<Json<wire::KillAsked>, JsonRejection>,
+) -> Result<Response, Refusal> {
+    let reason = worded(read(body)?.reason)?;
+    let turned = hub.switchboard.kill(Kill::On, Author::Uid(caller.uid), reason).await;
+    let turned = turned.map_err(|error| {
+        refused(error).meaning("Everything goes to Segment now, but only until the next start: the switch could not be kept on disk.")
+    })?;
+    Ok(kill_answer(&hub, turned))
+}
+
+pub(super) async fn kill_off(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    body: Result<Json<wire::KillAsked>, JsonRejection>,
+) -> Result<Response, Refusal> {
+    let reason = worded(read(body)?.reason)?;
+    let turned = hub.switchboard.kill(Kill::Off, Author::Uid(caller.uid), reason).await;
+    let turned = turned.map_err(|error| refused(error).meaning("The kill switch is still on: everything goes to Segment."))?;
+    Ok(kill_answer(&hub, turned))
+}
+
+fn kill_answer(hub: &Hub, changed: bool) -> Response {
+    let standing = hub.switchboard.standing();
+    let ledger = hub.journal.ledger();
+    let waiting = ledger.iter().filter(|(id, _)| id.destination == Destination::RudderStack).map(|(_, ledger)| ledger.pending).sum();
+    good(&wire::KillStatus {
+        schema: schema::KILL.to_owned(),
+        on: standing.killed.is_some(),
+        changed,
+        revision: standing.revision.0,
+        by: standing.killed.as_ref().map(event),
+        waiting,
+    })
+}
+
+fn changed(hub: &Hub, flipped: &[Flipped], dry_run: bool) -> Response {
+    let differ: Vec<&Flipped> = flipped.iter().filter(|flipped| flipped.before.route != flipped.after.route).collect();
+    let both = |flipped: &Flipped| wire::RouteChanged { before: source_route(&flipped.before), after: source_route(&flipped.after) };
+    good(&wire::RoutesChanged {
+        schema: schema::ROUTES_CHANGED.to_owned(),
+        changed: !dry_run && !differ.is_empty(),
+        revision: hub.switchboard.standing().revision.0,
+        sources: differ.into_iter().map(both).collect(),
+    })
+}
+
+fn source_route(standing: &SourceStanding) -> wire::SourceRoute {
+    wire::SourceRoute {
+        source: standing.id.to_string(),
+        name: standing.name.clone(),
+        revision: standing.revision.0,
+        route: shares(standing.route),
+        configured: shares(standing.configured),
+    }
+}
+
+fn shares(route: Route) -> RouteShares {
+    RouteShares {
+        route: route.to_string(),
+        segment: route.segment().to_string(),
+        rudderstack: route.rudderstack().to_string(),
+        verify: route.verify().to_string(),
+    }
+}
+
+fn event(change: &Change) -> wire::RouteEvent {
+    let what = match (&change.deed, change.undoes) {
+        (Deed::Route { .. }, None) => "route",
+        (Deed::Route { .. }, Some(_)) => "undo",
+        (Deed::KillOn, _) => "kill on",
+        (Deed::KillOff, _) => "kill off",
+    };
+    let route = match &change.deed {
+        Deed::Route { source, from, to } => Some((source, from, to)),
+        Deed::KillOn | Deed::KillOff => None,
+    };
+    wire::RouteEvent {
+        revision: change.revision.0,
+        at: change.at.to_string(),
+        by: match change.by {
+            Author::Uid(uid) => format!("uid {uid}"),
+            Author::KillFile => "kill file".to_owned(),
+        },
+        what: what.to_owned(),
+        source: route.map(|(source, ..)| source.to_string()),
+        from: route.map(|(_, from, _)| shares(*from)),
+        to: route.map(|(.., to)| shares(*to)),
+        reason: change.reason.clone(),
+        undoes: change.undoes.map(|revision| revision.0),
+    }
+}
+
+fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Refusal> {
+    body.map(|Json(asked)| asked).map_err(|rejection| {
+        let code = if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE { ProblemCode::TooLarge } else { ProblemCode::BadRequest };
+        Refusal::new(code, rejection.body_text(), "Is the sidecar of the client's version? segue version")
+    })
+}
+
+fn worded(reason: Option<String>) -> Result<Option<String>, Refusal> {
+    match reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty()) {
+        Some(reason) if reason.chars().count() > REASON_MAX => Err(Refusal::new(
+            ProblemCode::BadRequest,
+            format!("the reason has more than {REASON_MAX} characters"),
+            "Say it shorter; a link to more is fine.",
+        )),
+        reason => Ok(reason),
+    }
+}
+
+fn unusable(error: &impl std::fmt::Display, fix: &str) -> Refusal {
+    Refusal::new(ProblemCode::BadRequest, error.to_string(), fix)
+}
+
+fn refused(error: FlipError) -> Refusal {
+    let what = error.to_string();
+    match error {
+        FlipError::UnknownSource(_) => {
+            Refusal::new(ProblemCode::NotFound, what, "Only sources of the configuration have routes: segue route get")
+        }
+        FlipError::Conflict { name, current, change, .. } => {
+            let by = change.as_deref().map(event).map(|event| {
+                let why = event.reason.map(|reason| format!(" {reason:?}")).unwrap_or_default();
+                format!(" by {} at {}{why}", event.by, event.at)
+            });
+            let what = format!("{what}. Its route is {} now{}", current.route, by.unwrap_or_default());
+            Refusal::new(ProblemCode::Conflict, what, format!("Look again, and decide again: segue route get {name}"))
+        }
+        FlipError::NoRudderKey(_) => Refusal::new(
+            ProblemCode::Refused,
+            what,
+            "Add rudderstack_write_key = { env = \"RUDDER_WRITE_KEY\" } to the source, and restart the sidecar.",
+        ),
+        FlipError::NoRudderUrl => {
+            Refusal::new(ProblemCode::Refused, what, "Add [rudderstack] with url = \"https://...\", and restart the sidecar.")
+        }
+        FlipError::NothingToUndo => Refusal::new(ProblemCode::Refused, what, "See what was changed: segue route history"),
+        FlipError::NoRevision(_) => Refusal::new(ProblemCode::BadRequest, what, "See what was changed: segue route history"),
+        FlipError::Journal(error) => {
+            Refusal::undurable(&error, "The old route is in force. If the disk took it all the same, the next start shows the new one.")
+        }
+    }
+}

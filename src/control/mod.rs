@@ -1,0 +1,11 @@
+//! Routes that change while the sidecar runs: one switchboard for all changes, and the kill switch.
+//!
+//! Owns the history of changes and what is in force. It promises that a change is durable before it is in force, and in force
+//! before it is confirmed; that two changes never happen at once; and that a change of a source that changed since it was looked at
+//! is refused. It never touches what was journalled before.
+
+mod kill_file;
+mod switchboard;
+
+pub use kill_file::{KillFile, POLL_INTERVAL};
+pub use switchboard::{Asked, Audit, FlipError, Flipped, Kill, SourceStanding, Standing, Switchboard, Undoing};

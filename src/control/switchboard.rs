@@ -1,0 +1,438 @@
+//! The one place where routes change.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+
+use crate::{
+    clock::Clock,
+    delivery::LaneControl,
+    journal::{ChangeError, Journal},
+    model::{Percent, Revision, SourceId},
+    routing::{Author, Change, Deed, History, Route, Seal, Source, Sources, Stage},
+};
+
+/// Changes routes and the kill switch, one change at a time. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Switchboard {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// As the configuration has them.
+    configured: Vec<Source>,
+    data_plane: DataPlane,
+    /// What is in force.
+    sources: Arc<ArcSwap<Sources>>,
+    history: RwLock<History>,
+    /// A kill switch that was turned on and could not be kept: it is in force all the same. None: there is none.
+    unkept: RwLock<Option<Change>>,
+    /// Held from a look at how things stand until the change is in force.
+    turn: Mutex<()>,
+    journal: Journal,
+    lanes: LaneControl,
+    clock: Clock,
+}
+
+/// Whether there is an upstream for RudderStack's share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DataPlane {
+    Known,
+    Unknown,
+}
+
+/// A change of one source's route, as it is asked for.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The source.
+    pub source: SourceId,
+    /// Its new route, but for the verify share.
+    pub route: Route,
+    /// Its new verify share; None: it stays.
+    pub verify: Option<Percent>,
+    /// The revision of the source that the author looked at; None: whatever it is now.
+    pub based_on: Option<Revision>,
+    /// Who asks.
+    pub by: Author,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// What is to be taken back.
+#[derive(Debug, Clone)]
+pub enum Undoing {
+    /// The newest change of any route.
+    Newest,
+    /// The newest change of this source's route.
+    Of(SourceId),
+    /// All changes after this revision.
+    To(Revision),
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flipped {
+    /// How the source stood before.
+    pub before: SourceStanding,
+    /// How it stands now; the same when it had that route already.
+    pub after: SourceStanding,
+}
+
+/// How a source stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceStanding {
+    /// Its id.
+    pub id: SourceId,
+    /// Its name.
+    pub name: String,
+    /// The revision that gave it its route; 0: it has the configuration's.
+    pub revision: Revision,
+    /// Its route. The kill switch stands above it.
+    pub route: Route,
+    /// Its route in the configuration.
+    pub configured: Route,
+}
+
+/// How everything stands at one moment.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The newest revision.
+    pub revision: Revision,
+    /// What turned the kill switch on; None: it is off.
+    pub killed: Option<Change>,
+    /// All configured sources, in the configuration's order.
+    pub sources: Vec<SourceStanding>,
+}
+
+/// What the history's seals say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// How many lines there are.
+    pub lines: usize,
+    /// Which of them, counted from 1, were changed or stand behind one that is gone.
+    pub broken: Vec<usize>,
+    /// The newest line's seal: whoever notes it elsewhere finds out when all lines are written anew.
+    pub seal: Seal,
+}
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum FlipError {
+    /// There is no such source in the configuration.
+    #[error("there is no source {0} in the configuration")]
+    UnknownSource(SourceId),
+    /// The source changed since the author looked at it.
+    #[error("{name} changed since: it is at revision {}, not {asked}", current.revision)]
+    Conflict {
+        /// The source's name.
+        name: String,
+        /// The revision that the author looked at.
+        asked: Revision,
+        /// How it stands.
+        current: Box<SourceStanding>,
+        /// What changed it; None when the configuration did.
+        change: Option<Box<Change>>,
+    },
+    /// RudderStack's share needs its key.
+    #[error("{0} has no rudderstack_write_key")]
+    NoRudderKey(String),
+    /// RudderStack's share needs an address.
+    #[error("the configuration has no [rudderstack] url")]
+    NoRudderUrl,
+    /// There is nothing to take back.
+    #[error("there is no change to undo")]
+    NothingToUndo,
+    /// There was no such revision yet.
+    #[error("there is no revision {0} yet")]
+    NoRevision(Revision),
+    /// It could not be made durable.
+    #[error(transparent)]
+    Journal(#[from] ChangeError),
+}
+
+impl Switchboard {
+    /// Puts in force what the history says, on top of the configuration. `sources` is what requests are decided by.
+    #[must_use]
+    pub fn start(sources: Arc<ArcSwap<Sources>>, has_data_plane: bool, journal: Journal, lanes: LaneControl, clock: Clock) -> Self {
+        let history = History::read(&journal.lines());
+        for line in history.broken() {
+            tracing::error!(
+                event = "history_broken",
+                line,
+                "a line of changes.log was changed, or one before it is gone: see segue audit verify"
+            );
+        }
+        let configured = sources.load().list().iter().map(|source| Source::clone(source)).collect();
+        let data_plane = if has_data_plane { DataPlane::Known } else { DataPlane::Unknown };
+        let (turn, unkept, history) = (Mutex::default(), RwLock::default(), RwLock::new(history));
+        let switchboard = Self { inner: Arc::new(Inner { configured, data_plane, sources, history, unkept, turn, journal, lanes, clock }) };
+        let revision = switchboard.inner.history().revision().max(switchboard.inner.journal.revision());
+        switchboard.inner.put_in_force(revision);
+        switchboard
+    }
+
+    /// How everything stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let history = self.inner.history();
+        Standing {
+            revision: self.inner.sources.load().revision(),
+            killed: self.inner.killed(&history),
+            sources: self.inner.configured.iter().map(|source| stands(&history, source)).collect(),
+        }
+    }
+
+    /// The newest changes, newest first, at most `count`.
+    #[must_use]
+    pub fn changes(&self, count: usize) -> Vec<Change> {
+        self.inner.history().changes().iter().rev().take(count).cloned().collect()
+    }
+
+    /// Whether the lines of the history, as the start found them and as they were added since, hold together.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        let history = self.inner.history();
+        Audit { lines: history.lines(), broken: history.broken().to_vec(), seal: history.seal().clone() }
+    }
+
+    /// What a change would do; nothing is changed.
+    ///
+    /// # Errors
+    /// As [`Switchboard::flip`].
+    pub fn plan(&self, asked: &Asked) -> Result<Flipped, FlipError> {
+        let (before, route) = self.inner.weigh(asked)?;
+        Ok(Flipped { after: SourceStanding { route, ..before.clone() }, before })
+    }
+
+    /// Changes a source's route: durable, and in force for every request that begins later, when it returns. A source that has the
+    /// route already is left as it is.
+    ///
+    /// # Errors
+    /// When it is refused or not durable: then the old route is in force. What was not durable may turn up at the next start.
+    pub async fn flip(&self, asked: Asked) -> Result<Flipped, FlipError> {
+        // On a task of its own: whoever asks may go away in the middle, and a change is made whole.
+        let inner = Arc::clone(&self.inner);
+        whole(async move {
+            let _turn = inner.turn.lock().await;
+            let (before, route) = inner.weigh(&asked)?;
+            let after = inner.change_route(&before, route, asked.by, asked.reason, None).await?;
+            Ok(Flipped { before, after })
+        })
+        .await
+    }
+
+    /// Takes changes back: each undoing is a change of its own, with a revision of its own.
+    ///
+    /// # Errors
+    /// When there is nothing to take back, or it is not durable. Of several changes those before are in force then.
+    pub async fn undo(&self, undoing: Undoing, by: Author, reason: Option<String>) -> Result<Vec<Flipped>, FlipError> {
+        let inner = Arc::clone(&self.inner);
+        whole(async move {
+            let _turn = inner.turn.lock().await;
+            let mut flipped = Vec::new();
+            for (before, route, undoes) in inner.undone(&undoing)? {
+                let after = inner.change_route(&before, route, by, reason.clone(), undoes).await?;
+                flipped.push(Flipped { before, after });
+            }
+            Ok(flipped)
+        })
+        .await
+    }
+
+    /// What an undo would do; nothing is changed.
+    ///
+    /// # Errors
+    /// As [`Switchboard::undo`].
+    pub fn plan_undo(&self, undoing: &Undoing) -> Result<Vec<Flipped>, FlipError> {
+        let undone = self.inner.undone(undoing)?;
+        Ok(undone.into_iter().map(|(before, route, _)| Flipped { after: SourceStanding { route, ..before.clone() }, before }).collect())
+    }
+
+    /// Turns the kill switch on: everything to Segment, queues to RudderStack held. Or off: the routes are back, the queues go on.
+    /// False: it stood so already. Turned on, it is in force before it is durable, and also when it cannot be made so.
+    ///
+    /// # Errors
+    /// When it is not durable: on, it is in force until the next start; off, it stays on.
+    pub async fn kill(&self, kill: Kill, by: Author, reason: Option<String>) -> Result<bool, FlipError> {
+        let inner = Arc::clone(&self.inner);
+        whole(async move {
+            let _turn = inner.turn.lock().await;
+            let is_kept = inner.history().killed().is_some() == (kill == Kill::On);
+            let unkept = inner.unkept().is_some();
+            if is_kept && !unkept {
+                return Ok(false);
+            }
+            let (revision, at) = (inner.next_revision(), inner.clock.now());
+            let deed = if kill == Kill::On { Deed::KillOn } else { Deed::KillOff };
+            let change = Change { revision, at, by, deed, reason, undoes: None };
+            if kill == Kill::On {
+                // Whoever reaches for it cannot wait for a disk.
+                inner.set_unkept(Some(change.clone()));
+                inner.put_in_force(revision);
+            }
+            if !is_kept {
+                inner.keep(change).await?;
+            }
+            inner.set_unkept(None);
+            inner.put_in_force(revision);
+            Ok(true)
+        })
+        .await
+    }
+}
+
+/// Whether everything goes to Segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kill {
+    /// It does.
+    On,
+    /// Routes decide.
+    Off,
+}
+
+/// Runs to its end, whoever waits for it.
+async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, FlipError>> + Send + 'static) -> Result<T, FlipError> {
+    tokio::spawn(work).await.unwrap_or(Err(FlipError::Journal(ChangeError::Closed)))
+}
+
+fn stands(history: &History, source: &Source) -> SourceStanding {
+    let (revision, route) = history.route(&source.id).unwrap_or((Revision::default(), source.route));
+    SourceStanding { id: source.id.clone(), name: source.name.clone(), revision, route, configured: source.route }
+}
+
+impl Inner {
+    fn history(&self) -> RwLockReadGuard<'_, History> {
+        self.history.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unkept(&self) -> Option<Change> {
+        self.unkept.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_unkept(&self, change: Option<Change>) {
+        *self.unkept.write().unwrap_or_else(PoisonError::into_inner) = change;
+    }
+
+    /// What turned the kill switch on, kept or not; None: it is off.
+    fn killed(&self, history: &History) -> Option<Change> {
+        history.killed().cloned().or_else(|| self.unkept())
+    }
+
+    fn next_revision(&self) -> Revision {
+        Revision(self.history().revision().max(self.journal.revision()).max(self.sources.load().revision()).0 + 1)
+    }
+
+    fn configured(&self, id: &SourceId) -> Result<&Source, FlipError> {
+        self.configured.iter().find(|source| source.id == *id).ok_or_else(|| FlipError::UnknownSource(id.clone()))
+    }
+
+    /// How the source stands, and the route it would get.
+    fn weigh(&self, asked: &Asked) -> Result<(SourceStanding, Route), FlipError> {
+        let source = self.configured(&asked.source)?;
+        let history = self.history();
+        let current = stands(&history, source);
+        if let Some(revision) = asked.based_on.filter(|revision| *revision != current.revision) {
+            let change = history.change(current.revision).cloned().map(Box::new);
+            return Err(FlipError::Conflict { name: current.name.clone(), asked: revision, current: Box::new(current), change });
+        }
+        let route = asked.route.verifying(asked.verify.unwrap_or_else(|| current.route.verify()));
+        self.check(source, route)?;
+        Ok((current, route))
+    }
+
+    fn check(&self, source: &Source, route: Route) -> Result<(), FlipError> {
+        if route.rudderstack() == Percent::ZERO {
+            return Ok(());
+        }
+        if source.rudderstack_key.is_none() {
+            return Err(FlipError::NoRudderKey(source.name.clone()));
+        }
+        if self.data_plane == DataPlane::Unknown {
+            return Err(FlipError::NoRudderUrl);
+        }
+        Ok(())
+    }
+
+    /// Which sources get which routes back, and which change of theirs that undoes.
+    fn undone(&self, undoing: &Undoing) -> Result<Vec<(SourceStanding, Route, Option<Revision>)>, FlipError> {
+        let history = self.history();
+        let back = match undoing {
+            Undoing::To(revision) => {
+                if *revision > self.sources.load().revision() {
+                    return Err(FlipError::NoRevision(*revision));
+                }
+                let then = |source: &Source| {
+                    let now = stands(&history, source);
+                    let route = history.route_at(&source.id, *revision).unwrap_or(source.route);
+                    (now.route != route).then_some((now, route, None))
+                };
+                self.configured.iter().filter_map(then).collect()
+            }
+            Undoing::Newest | Undoing::Of(_) => {
+                let only = if let Undoing::Of(id) = undoing { Some(&self.configured(id)?.id) } else { None };
+                let newest = history.changes().iter().rev().find_map(|change| match &change.deed {
+                    Deed::Route { source, from, .. } if only.is_none_or(|only| only == source) => Some((change.revision, source, *from)),
+                    _ => None,
+                });
+                newest
+                    .map(|(revision, id, from)| Ok((stands(&history, self.configured(id)?), from, Some(revision))))
+                    .into_iter()
+                    .collect::<Result<Vec<_>, FlipError>>()?
+            }
+        };
+        if back.is_empty() {
+            return Err(FlipError::NothingToUndo);
+        }
+        for (standing, route, _) in &back {
+            self.check(self.configured(&standing.id)?, *route)?;
+        }
+        Ok(back)
+    }
+
+    async fn change_route(
+        &self,
+        before: &SourceStanding,
+        to: Route,
+        by: Author,
+        reason: Option<String>,
+        undoes: Option<Revision>,
+    ) -> Result<SourceStanding, FlipError> {
+        if to == before.route {
+            return Ok(before.clone());
+        }
+        let deed = Deed::Route { source: before.id.clone(), from: before.route, to };
+        let revision = self.next_revision();
+        self.keep(Change { revision, at: self.clock.now(), by, deed, reason, undoes }).await?;
+        Ok(SourceStanding { revision, route: to, ..before.clone() })
+    }
+
+    /// Makes a change durable, then puts it in force.
+    async fn keep(&self, change: Change) -> Result<(), FlipError> {
+        let line = self.history().line(&change);
+        self.journal.keep_line(line).await?;
+        tracing::info!(event = "routes_changed", revision = change.revision.0, change = change.to_json(), "routes changed");
+        let revision = change.revision;
+        self.history.write().unwrap_or_else(PoisonError::into_inner).push(change);
+        self.put_in_force(revision);
+        Ok(())
+    }
+
+    /// A flip has an exact place (design.md section 2, promise 3): requests that begin from here on are decided by the new routes, and
+    /// what was decided before and is not in the log yet is decided again.
+    fn put_in_force(&self, revision: Revision) {
+        let history = self.history();
+        let killed = self.killed(&history).map(|change| change.at);
+        let routed = |source: &Source| {
+            let route = if killed.is_some() { Stage::SegmentOnly.into() } else { stands(&history, source).route };
+            Source { route, ..source.clone() }
+        };
+        // The configuration's sources were put together once, and routes have no part in their conflicts.
+        if let Ok(sources) = Sources::new(revision, self.configured.iter().map(routed)) {
+            self.sources.store(Arc::new(sources));
+        }
+        self.journal.raise_revision(revision);
+        self.lanes.kill(killed);
+    }
+}

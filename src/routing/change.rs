@@ -1,0 +1,156 @@
+//! Changes of routes: who changed what, when, from what to what and why.
+
+use serde::{Deserialize, Serialize};
+
+use super::Route;
+use crate::model::{Percent, Revision, SourceId, WallTime};
+
+/// One change, as it is kept for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The revision that it made.
+    pub revision: Revision,
+    /// When.
+    pub at: WallTime,
+    /// Who.
+    pub by: Author,
+    /// What was done.
+    pub deed: Deed,
+    /// Why, in the author's words; None when none were given.
+    pub reason: Option<String>,
+    /// The change that this one takes back; None when it is none's undoing.
+    pub undoes: Option<Revision>,
+}
+
+/// Who changed something, by the system's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Author {
+    /// A user of this machine, by the admin socket.
+    Uid(u32),
+    /// Whoever made or removed the kill file.
+    KillFile,
+}
+
+/// What a change does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deed {
+    /// A source gets another route.
+    Route {
+        /// The source.
+        source: SourceId,
+        /// The route it had.
+        from: Route,
+        /// The route it gets.
+        to: Route,
+    },
+    /// The kill switch: everything to Segment, queues to `RudderStack` held.
+    KillOn,
+    /// Back to the routes.
+    KillOff,
+}
+
+/// As it is written: flat, with texts as the configuration has them.
+#[derive(Debug, Serialize, Deserialize)]
+struct Written {
+    revision: u64,
+    at: String,
+    by: Author,
+    change: Verb,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<Shares>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to: Option<Shares>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    undoes: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Verb {
+    Route,
+    KillOn,
+    KillOff,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Shares {
+    segment: Percent,
+    rudderstack: Percent,
+    verify: Percent,
+}
+
+impl Change {
+    /// One line of JSON, without its end.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let (change, route) = match &self.deed {
+            Deed::Route { source, from, to } => (Verb::Route, Some((source, from, to))),
+            Deed::KillOn => (Verb::KillOn, None),
+            Deed::KillOff => (Verb::KillOff, None),
+        };
+        let written = Written {
+            revision: self.revision.0,
+            at: self.at.to_rfc3339(),
+            by: self.by,
+            change,
+            source: route.map(|(source, ..)| source.to_string()),
+            from: route.map(|(_, from, _)| Shares::from(*from)),
+            to: route.map(|(.., to)| Shares::from(*to)),
+            reason: self.reason.clone(),
+            undoes: self.undoes.map(|revision| revision.0),
+        };
+        // Plain texts and numbers: writing them cannot fail.
+        serde_json::to_string(&written).unwrap_or_default()
+    }
+
+    /// Reads [`Change::to_json`]; None when it is nothing that this version could have written.
+    #[must_use]
+    pub fn from_json(json: &str) -> Option<Self> {
+        let Written { revision, at, by, change, source, from, to, reason, undoes } = serde_json::from_str(json).ok()?;
+        let deed = match change {
+            Verb::Route => Deed::Route { source: SourceId::parse(&source?).ok()?, from: from?.route()?, to: to?.route()? },
+            Verb::KillOn => Deed::KillOn,
+            Verb::KillOff => Deed::KillOff,
+        };
+        Some(Self { revision: Revision(revision), at: WallTime::parse(&at)?, by, deed, reason, undoes: undoes.map(Revision) })
+    }
+}
+
+impl From<Route> for Shares {
+    fn from(route: Route) -> Self {
+        Self { segment: route.segment(), rudderstack: route.rudderstack(), verify: route.verify() }
+    }
+}
+
+impl Shares {
+    fn route(self) -> Option<Route> {
+        Route::new(self.segment, self.rudderstack, self.verify).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routing::Stage;
+
+    #[test]
+    fn a_change_is_read_as_it_was_written() {
+        let source = SourceId::parse("web").unwrap();
+        let to = Route::from("cutover=25%".parse::<Stage>().unwrap()).verifying("1%".parse().unwrap());
+        let route = Deed::Route { source, from: Stage::SegmentOnly.into(), to };
+        for deed in [route, Deed::KillOn, Deed::KillOff] {
+            let at = WallTime::parse("2026-01-02T03:04:05.678Z").unwrap();
+            let (reason, undoes) = (Some("it \"works\"\n".to_owned()), Some(Revision(6)));
+            let change = Change { revision: Revision(7), at, by: Author::Uid(1000), deed, reason, undoes };
+            let json = change.to_json();
+            assert!(!json.contains('\n'), "{json}");
+            assert_eq!(Change::from_json(&json), Some(change), "{json}");
+        }
+        assert_eq!(Change::from_json("{}"), None);
+    }
+}

@@ -1,0 +1,183 @@
+//! Routes and their changes, as the admin API tells of them.
+
+use serde::{Deserialize, Serialize};
+
+/// How all routes stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routes {
+    /// [`schema::ROUTES`](super::schema::ROUTES)
+    pub schema: String,
+    /// The newest revision.
+    pub revision: u64,
+    /// What turned the kill switch on; None: it is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill: Option<RouteEvent>,
+    /// The sources, in the configuration's order.
+    pub routes: Vec<SourceRoute>,
+}
+
+/// One source's route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRoute {
+    /// The source's id.
+    pub source: String,
+    /// Its name.
+    pub name: String,
+    /// The revision that gave it its route; 0: it has the configuration's. The kill switch stands above it.
+    pub revision: u64,
+    /// Its route.
+    #[serde(flatten)]
+    pub route: RouteShares,
+    /// Its route in the configuration.
+    pub configured: RouteShares,
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteShares {
+    /// As the configuration takes it: `cutover=25%`, or `{ segment = "80%", rudderstack = "40%" }`.
+    pub route: String,
+    /// The share of people whose events Segment gets: `75%`.
+    pub segment: String,
+    /// The share of people whose events RudderStack gets.
+    pub rudderstack: String,
+    /// The share of people whose events Segment gets besides, so that both sides can be compared.
+    pub verify: String,
+}
+
+/// A change of a route, as it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteAsked {
+    /// `segment-only`, `shadow=25%`, `both`, `cutover=25%`, `rudderstack-only`, or two shares.
+    pub route: String,
+    /// The new verify share; None: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<String>,
+    /// The source's revision that the author looked at; None: whatever it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_revision: Option<u64>,
+    /// Why; None: nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Only say what would change.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What is to be taken back: the newest change of any route, or of one source's, or all changes after a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndoAsked {
+    /// Only this source's newest change; None: the newest of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// All changes after this revision; None: only the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_revision: Option<u64>,
+    /// Why; None: nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Only say what would change.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// The kill switch, as it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KillAsked {
+    /// Why; None: nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What came, or would come, of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoutesChanged {
+    /// [`schema::ROUTES_CHANGED`](super::schema::ROUTES_CHANGED)
+    pub schema: String,
+    /// Whether it was done: false for a dry run, and for what stood so already.
+    pub changed: bool,
+    /// The newest revision.
+    pub revision: u64,
+    /// The sources that have, or would have, another route.
+    pub sources: Vec<RouteChanged>,
+}
+
+/// One source before and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteChanged {
+    /// How it stood.
+    pub before: SourceRoute,
+    /// How it stands, or would stand.
+    pub after: SourceRoute,
+}
+
+/// How the kill switch stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KillStatus {
+    /// [`schema::KILL`](super::schema::KILL)
+    pub schema: String,
+    /// Whether everything goes to Segment.
+    pub on: bool,
+    /// Whether this request changed it.
+    pub changed: bool,
+    /// The newest revision.
+    pub revision: u64,
+    /// What turned it on; None: it is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<RouteEvent>,
+    /// Events that wait for RudderStack.
+    pub waiting: u64,
+}
+
+/// The newest changes, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteHistory {
+    /// [`schema::ROUTE_HISTORY`](super::schema::ROUTE_HISTORY)
+    pub schema: String,
+    /// The changes.
+    pub changes: Vec<RouteEvent>,
+}
+
+/// One change that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteEvent {
+    /// The revision that it made.
+    pub revision: u64,
+    /// When (RFC 3339).
+    pub at: String,
+    /// Who: `uid 1000`, or `kill file`.
+    pub by: String,
+    /// `route`, `undo`, `kill on` or `kill off`.
+    pub what: String,
+    /// The source; None: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The route before; None for the kill switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<RouteShares>,
+    /// The route after; None for the kill switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<RouteShares>,
+    /// Why; None: nothing was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The change that it takes back; None: none in particular.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<u64>,
+}
+
+/// Whether the lines of the history hold together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditVerdict {
+    /// [`schema::AUDIT`](super::schema::AUDIT)
+    pub schema: String,
+    /// How many lines there are.
+    pub lines: u64,
+    /// Which of them, counted from 1, were changed or stand behind one that is gone.
+    pub broken: Vec<u64>,
+    /// The newest line's seal, 64 hexadecimal digits.
+    pub seal: String,
+}
