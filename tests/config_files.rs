@@ -114,6 +114,20 @@ fn everything_that_can_be_said_is_heard() {
         (web.route.segment().hundredths(), web.route.rudderstack().hundredths(), web.route.verify().hundredths()),
         (7_500, 5_000, 100)
     );
+    let rules: Vec<_> =
+        web.rules.iter().map(|rule| (rule.when.to_string(), rule.route.to_string(), rule.route.verify().to_string())).collect();
+    let said = |when: &str, route: &str, verify: &str| (when.to_owned(), route.to_owned(), verify.to_owned());
+    assert_eq!(
+        rules,
+        [
+            said("app android < 4.12.0", "segment-only", "0%"),
+            said(
+                "type track|page, event Order *, library analytics-kotlin >= 1, < 2, platform ios",
+                "{ segment = \"90%\", rudderstack = \"20%\" }",
+                "5%"
+            ),
+        ]
+    );
     assert_eq!(web.rate_limits.rudderstack.to_string(), "50/s");
     assert_eq!((ios.region, ios.rate_limits.segment), (Region::Eu, RateLimit::None));
 }

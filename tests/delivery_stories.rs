@@ -57,6 +57,7 @@ fn source_of(id: &str, segment_key: &str, rudderstack_key: &str) -> Source {
         rudderstack_key: Some(Secret::new(rudderstack_key)),
         region: Region::Us,
         route: Route::from("both".parse::<Stage>().unwrap()),
+        rules: Vec::new(),
         rate_limits: PerDestination::default(),
     }
 }

@@ -20,6 +20,7 @@ use std::{
 
 use segue::{
     client::{Client, ClientError},
+    routing::{Conditions, Pattern, Rule},
     wire::{KillAsked, KillStatus, ProblemCode, RouteAsked, RouteHistory, Routes, RoutesChanged, UndoAsked},
 };
 use stage::{RUDDER_KEY, SEGMENT_KEY, Stage, ids, source};
@@ -264,7 +265,7 @@ async fn the_kill_switch_sends_everything_to_segment_holds_the_queues_and_gives_
     let client = client(&stage);
     let file = stage.config.kill_file().unwrap();
     let mut number = 0;
-    let mut kinds: HashMap<&str, usize> = HashMap::new();
+    let mut kinds: HashMap<&str, u64> = HashMap::new();
     for way in ["socket", "file", "file before a start"] {
         // Events that wait for RudderStack while it is switched.
         let down = stage.rudder.faults().add(segue::standin::Rule::always(segue::standin::Fault::status(503)));
@@ -318,18 +319,15 @@ async fn the_kill_switch_sends_everything_to_segment_holds_the_queues_and_gives_
         stage.restart().await;
         assert!(is_on().await, "{way}: after a restart");
         only.insert(post(&stage).await);
-        match way {
-            "socket" => {
-                let status: KillStatus = client.post("/v1/kill/off", &KillAsked::default()).await.unwrap();
-                assert!(!status.on && status.changed);
-            }
-            _ => {
-                std::fs::remove_file(&file).unwrap();
-                let removed = Instant::now();
-                while is_on().await {
-                    assert!(removed.elapsed() < Duration::from_secs(2), "{way}: not off");
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
+        if way == "socket" {
+            let status: KillStatus = client.post("/v1/kill/off", &KillAsked::default()).await.unwrap();
+            assert!(!status.on && status.changed);
+        } else {
+            std::fs::remove_file(&file).unwrap();
+            let removed = Instant::now();
+            while is_on().await {
+                assert!(removed.elapsed() < Duration::from_secs(2), "{way}: not off");
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
         stage.drained().await;
@@ -338,7 +336,53 @@ async fn the_kill_switch_sends_everything_to_segment_holds_the_queues_and_gives_
         let (segment, rudder) = (ids(&stage.segment_events()), ids(&stage.rudder_events()));
         assert!(only.is_disjoint(&rudder) && only.is_subset(&segment), "{way}: what came meanwhile is Segment's alone");
         assert!(all.iter().all(|id| rudder.contains(id) || segment.contains(id)), "{way}: nothing of the queue is lost");
-        kinds.insert(way, waiting as usize);
+        kinds.insert(way, waiting);
     }
     println!("events that were held: {kinds:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_app_versions_keep_a_route_of_their_own_and_batches_split() {
+    let stage = Stage::with(|config| {
+        config.sources[0] = source("web", SEGMENT_KEY, RUDDER_KEY, "rudderstack-only");
+        let rule = |when: Conditions, route: &str| Rule { when, route: route.parse().unwrap() };
+        let app = |text: &str| Conditions { app: Some(text.parse().unwrap()), ..Conditions::default() };
+        config.sources[0].rules = vec![
+            rule(app("android < 4.12"), "segment-only"),
+            rule(Conditions { event: Pattern::new("Order *"), ..Conditions::default() }, "both"),
+        ];
+    })
+    .await;
+    let event = |id: &str, name: &str, context: &str| {
+        format!(r#"{{"type":"track","event":"{name}","anonymousId":"p-{id}","messageId":"{id}","context":{context}}}"#)
+    };
+    let (old, new) = (
+        r#"{"app":{"name":"Shop","version":"4.11.9"},"device":{"type":"android"}}"#,
+        r#"{"app":{"name":"Shop","version":"4.12.0-beta.1"},"os":{"name":"Android"}}"#,
+    );
+    // A beta of 4.12 is below it; what tells no version is under no such rule, and is counted.
+    let batch = [
+        event("old", "Step", old),
+        event("beta", "Step", new),
+        event("new", "Step", &new.replace("-beta.1", "")),
+        event("order", "Order Completed", &new.replace("4.12.0-beta.1", "5.0")),
+        event("silent", "Step", r#"{"device":{"type":"android"}}"#),
+    ];
+    let body = format!(r#"{{"batch":[{}],"writeKey":"{SEGMENT_KEY}"}}"#, batch.join(","));
+    assert_eq!(stage.post("/v1/batch", &body).await.status, 200);
+    // Go tells its library once for all events of a batch (protocol.md T4), here the app.
+    let shared = format!(r#"{{"batch":[{}],"context":{old},"writeKey":"{SEGMENT_KEY}"}}"#, event("folded", "Step", "{}"));
+    assert_eq!(stage.post("/v1/batch", &shared).await.status, 200);
+    stage.drained().await;
+    let set = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(ids(&stage.segment_events()), set(&["old", "beta", "order", "folded"]));
+    assert_eq!(ids(&stage.rudder_events()), set(&["new", "order", "silent"]));
+    let page = stage.metrics().await;
+    assert!(page.contains("segue_events_unversioned_total{source=\"web\"} 1"), "{page}");
+    // The kill switch stands above rules, too.
+    let _: KillStatus = client(&stage).post("/v1/kill/on", &KillAsked::default()).await.unwrap();
+    let body = format!(r#"{{"batch":[{}],"writeKey":"{SEGMENT_KEY}"}}"#, event("late", "Order Completed", new));
+    assert_eq!(stage.post("/v1/batch", &body).await.status, 200);
+    stage.drained().await;
+    assert!(ids(&stage.segment_events()).contains("late") && !ids(&stage.rudder_events()).contains("late"));
 }

@@ -155,6 +155,7 @@ fn source_route(standing: &SourceStanding) -> wire::SourceRoute {
         revision: standing.revision.0,
         route: shares(standing.route),
         configured: shares(standing.configured),
+        rules: standing.rules.iter().map(|rule| wire::SourceRule { when: rule.when.to_string(), route: shares(rule.route) }).collect(),
     }
 }
 

@@ -7,8 +7,9 @@ use anyhow::Context;
 use super::{
     Exit,
     attach::{self, Attached},
-    command::{AuditCommand, AuditVerifyFlags, Manner},
+    command::Manner,
     route,
+    route_flags::{AuditCommand, AuditVerifyFlags},
     talk::{Form, Talk},
 };
 use crate::{

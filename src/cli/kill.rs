@@ -3,9 +3,10 @@
 use super::{
     Exit,
     attach::{self, Attached, unconfirmed},
-    command::{KillCommand, Manner},
+    command::Manner,
     inert::cut,
     route::reasoned,
+    route_flags::KillCommand,
     talk::{Form, Talk},
 };
 use crate::{model::inert, wire::KillStatus};

@@ -20,6 +20,7 @@ mod journal;
 mod kill;
 mod quarantine;
 mod route;
+mod route_flags;
 mod run;
 mod talk;
 mod version;

@@ -5,9 +5,10 @@ use serde_json::json;
 use super::{
     Exit,
     attach::{self, Attached, unconfirmed},
-    command::{Manner, RouteCommand, RouteGetFlags, RouteSetFlags, RouteUndoFlags},
+    command::Manner,
     hold::in_path,
     inert::cut,
+    route_flags::{RouteCommand, RouteGetFlags, RouteSetFlags, RouteUndoFlags},
     talk::{Form, Talk},
 };
 use crate::{
@@ -77,6 +78,8 @@ fn table(routes: &Routes) -> String {
             source.revision,
             route.route
         ));
+        let rules = source.rules.iter().map(|rule| format!("{:width$}  {} -> {}", "", inert(&rule.when), in_words(&rule.route)));
+        lines.extend(rules);
     }
     if let Some(kill) = &routes.kill {
         lines.push(format!(

@@ -179,7 +179,7 @@ fn floor_char(text: &str, byte: usize) -> usize {
 }
 
 /// Headers that are shown whole.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "tls",
     "journal",
     "segment",
@@ -191,6 +191,7 @@ const TABLES: [&str; 11] = [
     "limits",
     "source",
     "source.route",
+    "source.rule",
 ];
 /// Keys outside of sources whose values are shown even where the file is broken.
 const PUBLIC: [&str; 9] = ["listen", "listen_tls", "metrics", "drain_timeout", "dir", "size_max", "keep_delivered", "rate_limit", "level"];

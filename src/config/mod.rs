@@ -17,6 +17,7 @@ mod mask;
 mod nearest;
 mod problem;
 mod read;
+mod rules;
 mod section;
 mod session;
 mod setting;

@@ -3,6 +3,7 @@
 use super::{
     Code,
     key::{self, Key},
+    rules,
     section::Section,
     session::{Session, Source as At},
     tree::{Item, Node, Table},
@@ -81,6 +82,7 @@ fn source(session: &mut Session<'_>, table: Table, data_plane: DataPlane) -> Opt
     let id = id(session, &mut section, name.as_deref(), &name_at);
     let region = section.value(session, "region", Region::default());
     let (route, route_at) = route(session, &mut section);
+    let rules = rules::read(session, &mut section);
     let segment_keys = keys(session, &mut section, "segment_write_key");
     let rudderstack_keys = keys(session, &mut section, "rudderstack_write_key");
     let rate_limits = PerDestination {
@@ -90,6 +92,8 @@ fn source(session: &mut Session<'_>, table: Table, data_plane: DataPlane) -> Opt
     require_keys(session, &section, segment_keys.as_deref(), rudderstack_keys.as_deref());
     if route.rudderstack() > Percent::ZERO {
         require_rudderstack(session, &section, &route_at, rudderstack_keys.as_deref(), data_plane);
+    } else if let Some((_, at)) = rules.iter().find(|(rule, _)| rule.route.rudderstack() > Percent::ZERO) {
+        require_rudderstack(session, &section, at, rudderstack_keys.as_deref(), data_plane);
     }
     section.finish(session);
     let (segment_keys, rudderstack_keys) = (segment_keys.unwrap_or_default(), rudderstack_keys.unwrap_or_default());
@@ -101,6 +105,7 @@ fn source(session: &mut Session<'_>, table: Table, data_plane: DataPlane) -> Opt
         rudderstack_key: rudderstack_keys.into_iter().next().map(|key| key.secret),
         region,
         route,
+        rules: rules.into_iter().map(|(rule, _)| rule).collect(),
         rate_limits,
     };
     Some(Placed { source, at: name_at, keys_at })
@@ -189,16 +194,10 @@ fn route(session: &mut Session<'_>, section: &mut Section) -> (Route, At) {
     };
     let at = At::File(entry.item.spot);
     match shares(&entry.item) {
-        Ok((segment, rudderstack, shown)) => match Route::new(segment, rudderstack, verify) {
-            Ok(route) => {
-                session.record(path, shown, &at);
-                (route, at)
-            }
-            Err(error) => {
-                section.refuse(session, "route", &at, bad_route(&error));
-                (default, at)
-            }
-        },
+        Ok((shares, shown)) => {
+            session.record(path, shown, &at);
+            (shares.verifying(verify), at)
+        }
         Err(fault) => {
             section.refuse(session, "route", &at, fault);
             (default, at)
@@ -206,13 +205,12 @@ fn route(session: &mut Session<'_>, section: &mut Section) -> (Route, At) {
     }
 }
 
-/// Segment's share, RudderStack's share, and how the route is shown.
-fn shares(item: &Item) -> Result<(Percent, Percent, String), Fault> {
+/// A route without a verify share, and how it is shown.
+pub(super) fn shares(item: &Item) -> Result<(Route, String), Fault> {
     match &item.node {
         Node::Text(name) => {
             let stage: Stage = name.parse().map_err(|error| bad_route(&error))?;
-            let route = Route::from(stage);
-            Ok((route.segment(), route.rudderstack(), stage.to_string()))
+            Ok((stage.into(), stage.to_string()))
         }
         Node::Table(table) => {
             let share = |name: &str| {
@@ -223,14 +221,12 @@ fn shares(item: &Item) -> Result<(Percent, Percent, String), Fault> {
                 )
             };
             let (segment, rudderstack): (Percent, Percent) = (share("segment")?, share("rudderstack")?);
-            match table.entries.iter().find(|entry| !["segment", "rudderstack"].contains(&entry.key.as_str())) {
-                Some(other) => Err(Fault {
-                    code: Code::BadRoute,
-                    what: format!("has a part `{}` that no route has", other.key),
-                    fix: ROUTES.to_owned(),
-                }),
-                None => Ok((segment, rudderstack, format!("segment {segment}, rudderstack {rudderstack}"))),
+            if let Some(other) = table.entries.iter().find(|entry| !["segment", "rudderstack"].contains(&entry.key.as_str())) {
+                let what = format!("has a part `{}` that no route has", other.key);
+                return Err(Fault { code: Code::BadRoute, what, fix: ROUTES.to_owned() });
             }
+            let route = Route::new(segment, rudderstack, Percent::ZERO).map_err(|error| bad_route(&error))?;
+            Ok((route, format!("segment {segment}, rudderstack {rudderstack}")))
         }
         other => Err(Fault { code: Code::WrongType, what: format!("takes a route's name, not {}", other.kind()), fix: ROUTES.to_owned() }),
     }

@@ -10,7 +10,7 @@ use crate::{
     delivery::LaneControl,
     journal::{ChangeError, Journal},
     model::{Percent, Revision, SourceId},
-    routing::{Author, Change, Deed, History, Route, Seal, Source, Sources, Stage},
+    routing::{Author, Change, Deed, History, Route, Rule, Seal, Source, Sources, Stage},
 };
 
 /// Changes routes and the kill switch, one change at a time. Clones share it.
@@ -93,6 +93,8 @@ pub struct SourceStanding {
     pub route: Route,
     /// Its route in the configuration.
     pub configured: Route,
+    /// Its rules, which are the configuration's.
+    pub rules: Vec<Rule>,
 }
 
 /// How everything stands at one moment.
@@ -299,7 +301,14 @@ async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, FlipError
 
 fn stands(history: &History, source: &Source) -> SourceStanding {
     let (revision, route) = history.route(&source.id).unwrap_or((Revision::default(), source.route));
-    SourceStanding { id: source.id.clone(), name: source.name.clone(), revision, route, configured: source.route }
+    SourceStanding {
+        id: source.id.clone(),
+        name: source.name.clone(),
+        revision,
+        route,
+        configured: source.route,
+        rules: source.rules.clone(),
+    }
 }
 
 impl Inner {
@@ -426,7 +435,8 @@ impl Inner {
         let killed = self.killed(&history).map(|change| change.at);
         let routed = |source: &Source| {
             let route = if killed.is_some() { Stage::SegmentOnly.into() } else { stands(&history, source).route };
-            Source { route, ..source.clone() }
+            let rules = if killed.is_some() { Vec::new() } else { source.rules.clone() };
+            Source { route, rules, ..source.clone() }
         };
         // The configuration's sources were put together once, and routes have no part in their conflicts.
         if let Ok(sources) = Sources::new(revision, self.configured.iter().map(routed)) {

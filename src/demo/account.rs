@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     model::{Destination, PerDestination, Revision},
-    routing::{Inquiry, Person, Source, decide},
+    routing::{Facts, Inquiry, Person, Source, decide},
 };
 
 /// The account of one source.
@@ -37,7 +37,7 @@ impl Account {
     /// A request was answered 200: its events are due where the source's route says. The route is worked out again here, as an
     /// outsider would, from the events alone.
     pub(super) fn acknowledged(&self, source: &Source, events: &[(String, Person)]) {
-        let inquiries: Vec<Inquiry> = events.iter().map(|(_, person)| Inquiry { person: *person }).collect();
+        let inquiries: Vec<Inquiry<'_>> = events.iter().map(|(_, person)| Inquiry { person: *person, facts: Facts::default() }).collect();
         let plan = decide(source, Revision::default(), &inquiries);
         self.on(source, |page| {
             page.acknowledged += events.len() as u64;

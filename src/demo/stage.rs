@@ -97,6 +97,7 @@ fn source(app: &App) -> Result<Source, DemoError> {
         rudderstack_key: Some(Secret::new(app.rudderstack_key)),
         region: Region::Us,
         route: Route::from(app.route.parse::<RouteStage>()?),
+        rules: Vec::new(),
         rate_limits: PerDestination { segment: RateLimit::None, rudderstack: RateLimit::None },
     })
 }

@@ -38,6 +38,8 @@ pub struct SourceCounts {
     pub received: [Count; 7],
     /// Events that Segment will drop after its 200, by reason in the order of [`Discard::ALL`]; they are sent all the same.
     pub predicted: [Count; Discard::ALL.len()],
+    /// Events that a rule asked for a version, and that told none that can be read: no such rule matched them.
+    pub unversioned: Count,
     /// Events that were relayed live instead of journalled for Segment: oversize bodies, `OAuth`, a journal that cannot write.
     pub relayed: Count,
     /// RudderStack events that were given up while Segment was served: the journal could not write, or their lane was over its
@@ -126,6 +128,10 @@ impl Counters {
                 &source,
                 counts.unjournalled.value(),
             );
+            if counts.unversioned.value() > 0 {
+                let what = "Events that a rule asked for a version and that told none";
+                sheet.counter("segue_events_unversioned", what, &source, counts.unversioned.value());
+            }
             let suspended = f64::from(u8::from(self.suspensions.has(id)));
             sheet.gauge("segue_order_suspended", "Whether events were relayed past others that still wait", &source, suspended);
         }

@@ -63,7 +63,7 @@ impl Desk {
 
     /// `/v1/m` is Segment's alone; when no source has a share of Segment it is answered here.
     pub(super) async fn pass_metrics(&self, parts: Parts, body: Arriving) -> Reply {
-        let wanted = self.sources.load().list().iter().any(|source| source.route.segment().hundredths() > 0);
+        let wanted = self.sources.load().list().iter().any(|source| source.routes().any(|route| route.segment().hundredths() > 0));
         if !wanted && !self.sources.load().list().is_empty() {
             return said(&protocol::ACCEPTED);
         }

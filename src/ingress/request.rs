@@ -28,7 +28,7 @@ use crate::{
         Selection,
     },
     protocol::{self, Answer, BadRequest, Discard, InflateError, InflateLimits, Target},
-    routing::{Inquiry, Person, Source, Sources, decide},
+    routing::{Facts, Inquiry, Person, Source, Sources, decide, unversioned},
     telemetry::Histogram,
 };
 
@@ -259,14 +259,19 @@ impl Desk {
         let heads: Vec<Head<'_>> = events.clone().map(|index| Head::of_members(members(index), call.endpoint)).collect();
         let sources = self.sources.load();
         let Some((source, key_print)) = self.find_source(&sources, &reading, &heads, &call.parts) else { return Decision::UnknownKey };
-        let inquiries: Vec<Inquiry> = heads
+        let inquiries: Vec<Inquiry<'_>> = heads
             .iter()
             .enumerate()
             .map(|(index, head)| {
                 let message_id = head.message_id(id, index);
-                Inquiry { person: Person::of(head.anonymous_id.as_deref(), head.user_id.as_deref(), &message_id) }
+                let person = Person::of(head.anonymous_id.as_deref(), head.user_id.as_deref(), &message_id);
+                let facts = if source.rules.is_empty() { Facts::default() } else { facts(&reading, index, head) };
+                Inquiry { person, facts }
             })
             .collect();
+        if !source.rules.is_empty() {
+            self.counters.source(&source.id).unversioned.add(unversioned(&source, &inquiries) as u64);
+        }
         let plan = decide(&source, sources.revision(), &inquiries);
         let naming = if heads.iter().all(|head| head.message_id.is_some()) { Naming::All } else { Naming::Some };
         let outline = Outline::of(inflated, &reading, inquiries.iter().map(|inquiry| inquiry.person.0), naming);
@@ -481,4 +486,14 @@ fn preflight(asked: &HeaderMap) -> Reply {
     let mut reply = Response::new(Full::default());
     *reply.headers_mut() = protocol::preflight(asked);
     reply
+}
+
+/// What rules look at, of the event at `index`.
+fn facts<'a>(reading: &Reading<'a>, index: usize, head: &Head<'a>) -> Facts<'a> {
+    let member = |name: &str| reading.members(index).iter().rev().find(|(key, _)| key.is(name)).map(|(_, value)| *value);
+    let name = match head.kind {
+        Some(EventKind::Page | EventKind::Screen) => member("name"),
+        _ => member("event"),
+    };
+    Facts::of(head.kind, name, member("context"), reading.frame.context)
 }

@@ -40,6 +40,10 @@ struct State {
     written_bytes: u64,
     /// Bytes read that belong to no request that has begun and to no body that was taken.
     chatter_bytes: u64,
+    /// Bytes read while no request was under way, and not yet replied to.
+    unreplied_bytes: u64,
+    /// Bytes written in reply to those, at most as many as were read.
+    replied_bytes: u64,
 }
 
 /// An answer that the client does not take, and what it had taken of all answers by then.
@@ -113,6 +117,9 @@ pub(super) enum Overstay {
 /// Bytes that a connection may send between requests: an h2 connection's whole window, so that no body in the making is taken
 /// for chatter, and some control frames. Floods of PING, SETTINGS, PRIORITY or empty DATA end here.
 const CHATTER_BYTES_MAX: u64 = (1 << 20) + (64 << 10);
+/// Bytes that are written in reply to what is said while no request is under way. Each PING and SETTINGS makes the server write
+/// one, which costs more than reading it. Two thousand of them are five hours of a client that pings every ten seconds.
+const REPLIED_BYTES_MAX: u64 = 32 << 10;
 /// Requests that a connection may give up beyond those that it let be answered.
 const ABANDONED_MAX: u64 = 100;
 
@@ -128,6 +135,8 @@ impl Standing {
             socket: Socket::Taking,
             written_bytes: 0,
             chatter_bytes: 0,
+            unreplied_bytes: 0,
+            replied_bytes: 0,
         };
         Self { counted, accepted_at: now, state: Mutex::new(state), cut: Notify::new() }
     }
@@ -137,7 +146,7 @@ impl Standing {
         let mut state = self.state();
         state.turns[Stage::Reading as usize] += 1;
         state.quiet_since = Instant::now();
-        state.chatter_bytes = 0;
+        (state.chatter_bytes, state.unreplied_bytes, state.replied_bytes) = (0, 0, 0);
         Arc::new(Turn {
             standing: Arc::clone(self),
             stage: AtomicU8::new(Stage::Reading as u8),
@@ -204,7 +213,14 @@ impl Standing {
 
     /// So many bytes have been taken. That alone ends no stall: a client may take one byte now and then.
     pub(super) fn wrote(&self, bytes: usize) {
-        self.state().written_bytes += bytes as u64;
+        let mut state = self.state();
+        state.written_bytes += bytes as u64;
+        if state.turns == [0; 3] {
+            // The end of an answer may still be on its way out: no more than was heard is a reply to it.
+            let replied = state.unreplied_bytes.min(bytes as u64);
+            state.unreplied_bytes -= replied;
+            state.replied_bytes += replied;
+        }
     }
 
     /// Whether more can be written, or all has been.
@@ -218,7 +234,10 @@ impl Standing {
     pub(super) fn heard(&self, bytes: usize) -> bool {
         let mut state = self.state();
         state.chatter_bytes += bytes as u64;
-        state.chatter_bytes <= CHATTER_BYTES_MAX
+        if state.turns == [0; 3] {
+            state.unreplied_bytes += bytes as u64;
+        }
+        state.chatter_bytes <= CHATTER_BYTES_MAX && state.replied_bytes <= REPLIED_BYTES_MAX
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -346,6 +365,22 @@ mod tests {
         drop(standing.begin());
         assert!(standing.heard(1 << 20), "a request begins a new count");
         assert!(!standing.heard(128 << 10));
+        let pinged = Arc::new(Standing::new(None));
+        let pings = (0..10_000).take_while(|_| {
+            let goes_on = pinged.heard(17);
+            pinged.wrote(17);
+            goes_on
+        });
+        assert_eq!(pings.count(), (32 << 10) / 17 + 1);
+        // A large answer that drains, or a body that comes while its head is not looked at yet, is no exchange of pings.
+        let calm = Arc::new(Standing::new(None));
+        for _ in 0..30 {
+            calm.wrote(32 << 10);
+            assert!(calm.heard(13));
+        }
+        assert!(calm.heard(512 << 10));
+        calm.wrote(13);
+        assert!(calm.heard(1 << 10));
         for _ in 0..ABANDONED_MAX {
             drop(standing.begin());
         }

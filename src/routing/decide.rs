@@ -1,6 +1,6 @@
 //! The decision: which events of an envelope go where.
 
-use super::Source;
+use super::{Facts, Match, Route, Source};
 use crate::model::{PerDestination, Percent, Plan, Revision, Selection};
 
 /// A person's place on the scale that shares are cut from: 0 to 9,999, the same for ever.
@@ -11,33 +11,56 @@ pub struct Bucket(u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Person(pub u64);
 
-/// What a decision looks at, for one event. Rules by event, version and platform will add to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Inquiry {
+/// What a decision looks at, for one event.
+#[derive(Debug, Clone)]
+pub struct Inquiry<'a> {
     /// Whose event it is.
     pub person: Person,
+    /// What the source's rules look at; of a source without rules nothing need be in it.
+    pub facts: Facts<'a>,
 }
 
 /// Decides one envelope: one inquiry for each of its events, in order.
 #[must_use]
-pub fn decide(source: &Source, revision: Revision, events: &[Inquiry]) -> Plan {
-    let route = source.route;
-    let (segment, rudderstack) = (route.segment().hundredths(), route.rudderstack().hundredths());
-    let to_rudderstack = |bucket: Bucket| bucket.0 < rudderstack;
-    let to_segment = |bucket: Bucket| bucket.0 >= Percent::FULL.hundredths() - segment || bucket.0 < route.verify().hundredths();
+pub fn decide(source: &Source, revision: Revision, events: &[Inquiry<'_>]) -> Plan {
+    // Nearly all sources have no rules, and nearly all routes a full share: neither looks at each event.
+    let routes: Option<Vec<Route>> =
+        (!source.rules.is_empty()).then(|| events.iter().map(|event| route_of(source, &event.facts)).collect());
+    let route = |index: usize| routes.as_ref().map_or(source.route, |routes| routes[index]);
+    let select = |share: fn(Route) -> u16, chosen: fn(Route, Bucket) -> bool| {
+        let full = |route: &Route| share(*route) == Percent::FULL.hundredths();
+        if routes.as_ref().map_or_else(|| full(&source.route), |routes| routes.iter().all(full)) {
+            return Selection::All;
+        }
+        let indices = (0_u16..).zip(events).filter(|(index, event)| chosen(route(usize::from(*index)), event.person.bucket()));
+        Selection::of(indices.map(|(index, _)| index).collect(), events.len())
+    };
     Plan {
         revision,
-        events: PerDestination { segment: select(segment, events, to_segment), rudderstack: select(rudderstack, events, to_rudderstack) },
+        events: PerDestination {
+            segment: select(|route| route.segment().hundredths(), to_segment),
+            rudderstack: select(|route| route.rudderstack().hundredths(), to_rudderstack),
+        },
     }
 }
 
-/// The full share needs no buckets; nothing else is common enough to be worth a short cut.
-fn select(share: u16, events: &[Inquiry], chosen: impl Fn(Bucket) -> bool) -> Selection {
-    if share == Percent::FULL.hundredths() {
-        return Selection::All;
-    }
-    let indices = (0_u16..).zip(events).filter(|(_, event)| chosen(event.person.bucket())).map(|(index, _)| index);
-    Selection::of(indices.collect(), events.len())
+/// How many of these events a rule would have looked at more closely, had they told a version that can be read.
+#[must_use]
+pub fn unversioned(source: &Source, events: &[Inquiry<'_>]) -> usize {
+    let first = |event: &&Inquiry<'_>| source.rules.iter().map(|rule| rule.when.take(&event.facts)).find(|taken| *taken != Match::No);
+    events.iter().filter(|event| first(event) == Some(Match::NoVersion)).count()
+}
+
+fn route_of(source: &Source, facts: &Facts<'_>) -> Route {
+    source.rules.iter().find(|rule| rule.when.take(facts) == Match::Yes).map_or(source.route, |rule| rule.route)
+}
+
+fn to_rudderstack(route: Route, bucket: Bucket) -> bool {
+    bucket.0 < route.rudderstack().hundredths()
+}
+
+fn to_segment(route: Route, bucket: Bucket) -> bool {
+    bucket.0 >= Percent::FULL.hundredths() - route.segment().hundredths() || bucket.0 < route.verify().hundredths()
 }
 
 impl Person {
@@ -82,8 +105,8 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use crate::{
-        model::{Destination, Secret, SourceId},
-        routing::{Region, Route, Stage},
+        model::{Destination, EventKind, Secret, SourceId},
+        routing::{Conditions, Region, Route, Rule, Stage},
     };
 
     fn source(route: &str) -> Source {
@@ -95,11 +118,13 @@ mod tests {
             region: Region::Us,
             route: Route::from(route.parse::<Stage>().unwrap()),
             rate_limits: PerDestination::default(),
+            rules: Vec::new(),
         }
     }
 
-    fn people(count: usize) -> Vec<Inquiry> {
-        (0..count).map(|n| Inquiry { person: Person::of(Some(&format!("person-{n}")), None, "m") }).collect()
+    fn people(count: usize) -> Vec<Inquiry<'static>> {
+        let inquiry = |n| Inquiry { person: Person::of(Some(&format!("person-{n}")), None, "m"), facts: Facts::default() };
+        (0..count).map(inquiry).collect()
     }
 
     #[test]
@@ -130,6 +155,34 @@ mod tests {
         let plan = decide(&source, Revision(1), &people);
         let kept = plan.events.of(Destination::Segment).count(people.len());
         assert!((900..1_100).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_splits_a_batch() {
+        let rule =
+            |kind, route: &str| Rule { when: Conditions { kinds: vec![kind], ..Conditions::default() }, route: route.parse().unwrap() };
+        let mut source = source("both");
+        source.rules = vec![
+            rule(EventKind::Page, "segment-only"),
+            rule(EventKind::Track, "rudderstack-only"),
+            rule(EventKind::Page, "rudderstack-only"),
+        ];
+        let events = [EventKind::Page, EventKind::Track, EventKind::Identify]
+            .map(|kind| Inquiry { person: Person::of(Some("a"), None, "m"), facts: Facts::of(Some(kind), None, None, None) });
+        let plan = decide(&source, Revision(1), &events);
+        assert_eq!((plan.events.segment, plan.events.rudderstack), (Selection::Some(vec![0, 2]), Selection::Some(vec![1, 2])));
+        let plan = decide(&source, Revision(1), &events[2..]);
+        assert_eq!((plan.events.segment, plan.events.rudderstack), (Selection::All, Selection::All));
+    }
+
+    #[test]
+    fn events_without_a_version_are_counted_where_a_rule_asks_for_one() {
+        let mut source = source("both");
+        let when = Conditions { app: Some("< 4".parse().unwrap()), ..Conditions::default() };
+        source.rules = vec![Rule { when, route: "segment-only".parse().unwrap() }];
+        let plan = decide(&source, Revision(1), &people(3));
+        assert_eq!(plan.events.rudderstack, Selection::All, "a version that is not told never matches");
+        assert_eq!(unversioned(&source, &people(3)), 3);
     }
 
     #[test]

@@ -6,10 +6,14 @@ mod change;
 mod decide;
 mod history;
 mod route;
+mod rule;
 mod source;
+mod version;
 
 pub use change::{Author, Change, Deed};
-pub use decide::{Bucket, Inquiry, Person, decide};
+pub use decide::{Bucket, Inquiry, Person, decide, unversioned};
 pub use history::{History, Seal};
 pub use route::{Route, RouteError, Stage};
+pub use rule::{Conditions, Facts, Match, Pattern, Rule, Software};
 pub use source::{Region, Source, SourceConflict, Sources};
+pub use version::{RangeError, Version, VersionRange};

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::Route;
+use super::{Route, Rule};
 use crate::model::{KeyPrint, PerDestination, RateLimit, Revision, Secret, SourceId};
 
 /// Which of Segment's regions a source lives in (protocol.md 1.1): a key sent to the other one is answered 200 and lost.
@@ -30,6 +30,8 @@ pub struct Source {
     pub region: Region,
     /// Its route.
     pub route: Route,
+    /// What of it goes another way; the first rule that matches an event wins.
+    pub rules: Vec<Rule>,
     /// Its own limits in events per second, beside its destinations'.
     pub rate_limits: PerDestination<RateLimit>,
 }
@@ -107,6 +109,11 @@ impl Sources {
 }
 
 impl Source {
+    /// The routes that its events may have: its own, and its rules'.
+    pub fn routes(&self) -> impl Iterator<Item = Route> {
+        [self.route].into_iter().chain(self.rules.iter().map(|rule| rule.route))
+    }
+
     /// The Segment key that a record's client used, by its fingerprint; the current one when that key has gone.
     #[must_use]
     pub fn segment_key(&self, print: [u8; 8]) -> &Secret {

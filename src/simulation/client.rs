@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock::Clock,
     model::{Destination, Dice, Revision, WallTime},
-    routing::{Inquiry, Person, Source, decide},
+    routing::{self, Inquiry, Person, Source, decide},
 };
 
 /// An SDK gives a batch up after so many attempts.
@@ -174,7 +174,8 @@ impl Client {
         }
         let _ = write!(json, ",\"timestamp\":\"{}\"}}", happened.plus_millis(self.skew_ms).to_rfc3339());
         let (anonymous, user) = if self.number.is_multiple_of(3) { (None, Some(person.as_str())) } else { (Some(person.as_str()), None) };
-        let plan = decide(&self.source, Revision::default(), &[Inquiry { person: Person::of(anonymous, user, "") }]);
+        let inquiry = Inquiry { person: Person::of(anonymous, user, ""), facts: routing::Facts::default() };
+        let plan = decide(&self.source, Revision::default(), &[inquiry]);
         let planned = [Destination::Segment, Destination::RudderStack].map(|to| plan.events.of(to).contains(0));
         let fact = Fact {
             source: self.source_index,

@@ -303,6 +303,7 @@ fn source(index: usize, route: &str) -> Source {
         rudderstack_key: Some(Secret::new(format!("wk_test_rudder_{index}"))),
         region: Region::Us,
         route: Route::from(route.parse::<Stage>().expect("it is a stage")),
+        rules: Vec::new(),
         rate_limits: PerDestination { segment: RateLimit::None, rudderstack: RateLimit::None },
     }
 }

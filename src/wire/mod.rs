@@ -13,7 +13,7 @@ pub use problem::{Problem, ProblemCode};
 pub use quarantine::{QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick};
 pub use route::{
     AuditVerdict, KillAsked, KillStatus, RouteAsked, RouteChanged, RouteEvent, RouteHistory, RouteShares, Routes, RoutesChanged,
-    SourceRoute, UndoAsked,
+    SourceRoute, SourceRule, UndoAsked,
 };
 
 /// How many entries of the quarantine one answer has at most.

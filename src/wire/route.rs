@@ -30,6 +30,19 @@ pub struct SourceRoute {
     pub route: RouteShares,
     /// Its route in the configuration.
     pub configured: RouteShares,
+    /// What of it goes another way, as the configuration says; the first rule that matches an event wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<SourceRule>,
+}
+
+/// One rule of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRule {
+    /// Its conditions: `type track, app android < 4.12`.
+    pub when: String,
+    /// The route of what matches.
+    #[serde(flatten)]
+    pub route: RouteShares,
 }
 
 /// A route.
