@@ -16,7 +16,7 @@ use std::{
 };
 
 use process::{Process, free_ports, get, metric, ready, seed};
-use segue::standin::{Fault, Key, Options, RudderStandin, Rule, SegmentStandin, Standin};
+use segue::standin::{Fault, Key, Options, RudderStandin, Rule, SegmentStandin, Standin, Verdict};
 use serde_json::Value;
 use sums::Sums;
 use tokio::{
@@ -390,4 +390,88 @@ async fn routes_are_changed_by_command_and_every_mistake_is_answered() {
         assert!(!said.contains(SEGMENT_KEY) && !said.contains(RUDDER_KEY));
     }
     drop(process);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_configuration_is_read_again_whole_or_not_at_all() {
+    let scene = Scene::set(seed()).await;
+    let mut process = scene.start().await;
+    let first = fs::read_to_string(&scene.config).unwrap();
+    let write = |text: &str| fs::write(&scene.config, text).unwrap();
+    let (code, said) = scene.segue(&["reload"]).await;
+    assert!(code == 0 && said.contains("The sources are as they were."), "{said}");
+
+    // A file that is wrong changes nothing, however it is read again.
+    let wrong = [
+        first.replace("route = \"both\"", "route = \"bath\""),
+        first.replace("[[source]]", "[[sauce]]"),
+        first[..first.len() / 2].to_owned() + "\u{0}\"",
+        String::new(),
+        "[".repeat(100_000),
+        first.clone() + &first[first.find("[[source]]").unwrap()..].replace("\"web\"", "\"twin\""),
+    ];
+    for (number, wrong) in wrong.iter().enumerate() {
+        write(wrong);
+        let (code, said) = scene.segue(&["reload", "--attach", scene.socket.to_str().unwrap()]).await;
+        assert_eq!(code, if wrong.is_empty() { 0 } else { 78 }, "{said}");
+        if wrong.is_empty() {
+            // No source is allowed, if odd: every key is unknown then. It comes back with the file.
+            write(&first);
+            assert_eq!(scene.segue(&["reload"]).await.0, 0);
+            continue;
+        }
+        assert!(said.contains("still is"), "{said}");
+        assert!(!said.contains(SEGMENT_KEY) && !said.contains(RUDDER_KEY), "{said}");
+        scene.post(&format!("wrong-{number}"), "Fine").await;
+    }
+    scene.until("each was journalled and delivered as before", "segue_events_delivered_total", |delivered| delivered == 5).await;
+
+    // Another key beside the old one, a new source, another route; a setting that needs a restart is named.
+    let rotated = first.replace(
+        &format!("segment_write_key = \"{SEGMENT_KEY}\""),
+        &format!("segment_write_key = [\"wk_test_admin_rotated\", \"{SEGMENT_KEY}\"]"),
+    ) + "[[source]]\nname = \"ios\"\nsegment_write_key = \"wk_test_admin_ios\"\n";
+    write(&rotated.replace("max = \"100ms\"", "max = \"200ms\""));
+    let (code, said) = scene.segue(&["reload"]).await;
+    assert!(code == 0 && said.contains("ios, web changed") && said.contains("rudderstack.retry.max"), "{said}");
+    scene.post("rotated", "Fine").await;
+    let (_, routes) = scene.segue(&["route", "get"]).await;
+    assert!(routes.contains("ios") && routes.contains("segment-only"), "{routes}");
+
+    // What was flipped stands above the file; what was looked at before a reload is refused.
+    let (code, said) = scene.segue(&["route", "set", "web", "cutover=10%", "--yes", "--if-rev", "0"]).await;
+    assert_eq!(code, 75, "{said}");
+    assert_eq!(scene.segue(&["route", "set", "web", "cutover=10%", "--yes"]).await.0, 0);
+    write(&rotated.replace("route = \"both\"", "route = \"segment-only\""));
+    process.signal(rustix::process::Signal::HUP);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !scene.segue(&["route", "get", "web"]).await.1.contains("(configuration: segment-only)") {
+        assert!(Instant::now() < deadline, "{}", process.said());
+    }
+    assert!(scene.segue(&["route", "get", "web"]).await.1.contains("cutover=10%"));
+    let (_, history) = scene.segue(&["route", "history"]).await;
+    assert!(history.contains("SIGHUP") && history.contains("reload"), "{history}");
+
+    // A source that is gone keeps what waits for it until it is back.
+    let down = scene.segment.faults().add(Rule::always(Fault::status(503)));
+    scene.post("waits", "Fine").await;
+    write(&rotated.replace("name = \"web\"", "name = \"new\"").replace(SEGMENT_KEY, "wk_test_admin_new").replace("_rotated", "_fresh"));
+    assert_eq!(scene.segue(&["reload"]).await.0, 0);
+    scene.segment.faults().lift(down);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let (_, lanes) = scene.segue(&["hold", "ls"]).await;
+    assert!(lanes.lines().any(|line| line.starts_with("web ") && line.contains("segment")), "{lanes}");
+    let arrived =
+        |id: &str| scene.segment.taken().events.iter().any(|event| &*event.message_id == id && event.verdict == Verdict::Accepted);
+    assert!(!arrived("waits"), "{lanes}");
+    write(&rotated);
+    assert_eq!(scene.segue(&["reload"]).await.0, 0);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !arrived("waits") {
+        assert!(Instant::now() < deadline, "{}", scene.segue(&["hold", "ls"]).await.1);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    process.assert_running();
+    assert!(scene.segue(&["audit", "verify"]).await.0 == 0);
+    assert!(process.stop(Duration::from_secs(15)).await.success());
 }

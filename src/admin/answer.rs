@@ -45,7 +45,7 @@ impl IntoResponse for Refusal {
             ProblemCode::BadRequest => StatusCode::BAD_REQUEST,
             ProblemCode::NotFound | ProblemCode::NoEntry => StatusCode::NOT_FOUND,
             ProblemCode::Conflict => StatusCode::CONFLICT,
-            ProblemCode::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+            ProblemCode::Refused | ProblemCode::Config => StatusCode::UNPROCESSABLE_ENTITY,
             ProblemCode::Denied => StatusCode::FORBIDDEN,
             ProblemCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ProblemCode::TimedOut => StatusCode::GATEWAY_TIMEOUT,

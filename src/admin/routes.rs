@@ -13,7 +13,7 @@ use super::{
     server::{Caller, Hub},
 };
 use crate::{
-    control::{Asked, FlipError, Flipped, Kill, SourceStanding, Undoing},
+    control::{Asked, FlipError, Flipped, Kill, ReloadError, SourceStanding, Undoing},
     model::{Destination, Revision},
     routing::{Author, Change, Deed, Route},
     wire::{self, ProblemCode, RouteShares, schema},
@@ -123,6 +123,25 @@ pub(super) async fn kill_off(
     Ok(kill_answer(&hub, turned))
 }
 
+pub(super) async fn reload(State(hub): State<Hub>, Extension(caller): Extension<Caller>) -> Result<Response, Refusal> {
+    let Some(reloader) = &hub.reloader else {
+        return Err(Refusal::new(ProblemCode::Refused, "this sidecar has no configuration file to read again", "Start it anew."));
+    };
+    let reloaded = reloader.reload(Author::Uid(caller.uid)).await.map_err(|error| match error {
+        ReloadError::Config(problems) => {
+            Refusal::new(ProblemCode::Config, problems, "Mend the configuration, and ask again: segue check, then segue reload")
+                .meaning("The configuration that was in force still is.")
+        }
+        ReloadError::Flip(error) => refused(error),
+    })?;
+    Ok(good(&wire::ReloadAnswer {
+        schema: schema::RELOAD.to_owned(),
+        revision: reloaded.revision.0,
+        changed: reloaded.changed.iter().map(ToString::to_string).collect(),
+        needs_restart: reloaded.needs_restart,
+    }))
+}
+
 fn kill_answer(hub: &Hub, changed: bool) -> Response {
     let standing = hub.switchboard.standing();
     let ledger = hub.journal.ledger();
@@ -174,10 +193,15 @@ fn event(change: &Change) -> wire::RouteEvent {
         (Deed::Route { .. }, Some(_)) => "undo",
         (Deed::KillOn, _) => "kill on",
         (Deed::KillOff, _) => "kill off",
+        (Deed::Reload { .. }, _) => "reload",
     };
     let route = match &change.deed {
         Deed::Route { source, from, to } => Some((source, from, to)),
-        Deed::KillOn | Deed::KillOff => None,
+        Deed::KillOn | Deed::KillOff | Deed::Reload { .. } => None,
+    };
+    let reloaded = match &change.deed {
+        Deed::Reload { sources } => Some(sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        _ => None,
     };
     wire::RouteEvent {
         revision: change.revision.0,
@@ -185,9 +209,10 @@ fn event(change: &Change) -> wire::RouteEvent {
         by: match change.by {
             Author::Uid(uid) => format!("uid {uid}"),
             Author::KillFile => "kill file".to_owned(),
+            Author::Signal => "SIGHUP".to_owned(),
         },
         what: what.to_owned(),
-        source: route.map(|(source, ..)| source.to_string()),
+        source: route.map(|(source, ..)| source.to_string()).or(reloaded),
         from: route.map(|(_, from, _)| shares(*from)),
         to: route.map(|(.., to)| shares(*to)),
         reason: change.reason.clone(),
@@ -239,6 +264,7 @@ fn refused(error: FlipError) -> Refusal {
         FlipError::NoRudderUrl => {
             Refusal::new(ProblemCode::Refused, what, "Add [rudderstack] with url = \"https://...\", and restart the sidecar.")
         }
+        FlipError::Sources(_) => Refusal::new(ProblemCode::Config, what, "Mend the configuration, and ask again: segue check"),
         FlipError::NothingToUndo => Refusal::new(ProblemCode::Refused, what, "See what was changed: segue route history"),
         FlipError::NoRevision(_) => Refusal::new(ProblemCode::BadRequest, what, "See what was changed: segue route history"),
         FlipError::Journal(error) => {

@@ -29,7 +29,7 @@ use super::{
     socket::{Socket, SocketError},
 };
 use crate::{
-    control::Switchboard,
+    control::{Reloader, Switchboard},
     delivery::LaneControl,
     journal::{self, Journal},
     routing::Sources,
@@ -58,6 +58,8 @@ pub struct Hub {
     pub lanes: LaneControl,
     /// The routes.
     pub switchboard: Switchboard,
+    /// How the configuration is read again; None: there is no file of it.
+    pub reloader: Option<Reloader>,
     /// The sources: their names, and the keys that must not be told.
     pub sources: Arc<ArcSwap<Sources>>,
 }
@@ -173,6 +175,7 @@ fn router(hub: Hub) -> Router {
         .route("/v1/routes/audit", get(routes::audit))
         .route("/v1/routes/undo", post(routes::undo))
         .route("/v1/sources/{source}/route", post(routes::flip))
+        .route("/v1/reload", post(routes::reload))
         .route("/v1/kill", get(routes::kill_status))
         .route("/v1/kill/on", post(routes::kill_on))
         .route("/v1/kill/off", post(routes::kill_off))

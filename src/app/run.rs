@@ -1,11 +1,15 @@
 //! `segue run`: a sidecar until a signal comes.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Handle, Sidecar, StartError, StopReport};
-use crate::config::{Config, DataDirectory};
+use crate::{
+    config::{Config, DataDirectory},
+    control::{Read, Reloaded, Reloader},
+    routing::Author,
+};
 
 /// Why a run ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +42,14 @@ pub enum Urgency {
     Quit,
 }
 
-/// The signals that end a run.
+/// What a signal means.
+enum Told {
+    End(Urgency),
+    /// SIGHUP. A terminal that goes away sends it too: no reason to stop keeping events, and reading the file again does no harm.
+    Reload,
+}
+
+/// The signals that a run heeds.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -47,22 +58,28 @@ struct Signals {
 }
 
 /// Runs a sidecar until SIGTERM or SIGINT, then stops it in order; a second one, or SIGQUIT at any time, ends it at once. SIGHUP
-/// changes nothing. `started` is told once it takes requests.
+/// reads the configuration again. `started` is told once it takes requests.
 ///
 /// # Errors
 /// When it cannot start.
-pub async fn run_until_signal(config: Config, started: impl FnOnce(&Handle)) -> Result<Ending, RunError> {
+pub async fn run_until_signal(config: Config, read: Arc<Read>, started: impl FnOnce(&Handle)) -> Result<Ending, RunError> {
     let mut signals = Signals::listen().map_err(RunError::Signals)?;
     // A file size limit (RLIMIT_FSIZE) is an error like any other on the disk, and no reason to die: with a handler there is
     // no default action, and the write fails instead.
     let _file_too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map_err(RunError::Signals)?;
     let handle = tokio::select! {
-        handle = Sidecar::start(config) => handle?,
+        handle = Sidecar::start_reloadable(config, read) => handle?,
         urgency = signals.next() => return Ok(Ending::AtOnce(urgency)),
     };
     announce(&handle);
     started(&handle);
-    if signals.next().await == Urgency::Quit {
+    let told = loop {
+        match signals.any().await {
+            Told::End(urgency) => break urgency,
+            Told::Reload => reload(handle.reloader()).await,
+        }
+    };
+    if told == Urgency::Quit {
         return Ok(Ending::AtOnce(Urgency::Quit));
     }
     tracing::info!(event = "stopping", "stopping: answering what is in flight");
@@ -87,16 +104,39 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one that means an end.
+    async fn any(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::End(Urgency::Terminate),
+            _ = self.interrupt.recv() => Told::End(Urgency::Interrupt),
+            _ = self.quit.recv() => Told::End(Urgency::Quit),
+            _ = self.hangup.recv() => Told::Reload,
+        }
+    }
+
+    /// Waits for the next one that means an end. Before the start and during a stop there is nothing to reload.
     async fn next(&mut self) -> Urgency {
         loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return Urgency::Terminate,
-                _ = self.interrupt.recv() => return Urgency::Interrupt,
-                _ = self.quit.recv() => return Urgency::Quit,
-                // A terminal that goes away, or a habit of other programs: no reason to stop keeping events.
-                _ = self.hangup.recv() => tracing::info!(event = "hangup", "SIGHUP: the configuration is read at the start only"),
+            if let Told::End(urgency) = self.any().await {
+                return urgency;
             }
+        }
+    }
+}
+
+/// Tells how it went; a configuration that is wrong changes nothing.
+async fn reload(reloader: Option<&Reloader>) {
+    let Some(reloader) = reloader else { return };
+    match reloader.reload(Author::Signal).await {
+        Ok(Reloaded { revision, changed, needs_restart }) => {
+            let changed = changed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            tracing::info!(event = "reloaded", revision = revision.0, changed, "the configuration was read again");
+            if !needs_restart.is_empty() {
+                let settings = needs_restart.join(" ");
+                tracing::warn!(event = "restart_needed", settings, "these settings differ, and are read at the start only");
+            }
+        }
+        Err(error) => {
+            tracing::error!(event = "reload_refused", %error, "the configuration is wrong: the one that was in force still is");
         }
     }
 }

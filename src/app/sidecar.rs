@@ -20,7 +20,7 @@ use crate::{
     admin::{AdminServer, Hub},
     clock::Clock,
     config::{Config, DataDirectory},
-    control::{KillFile, Switchboard},
+    control::{KillFile, Read, Reloader, Switchboard},
     delivery::{Delivery, Upstreams},
     ingress::{Counters, Desk, Ingress, ListenError, Relays},
     journal::{Disk, Journal, LaneId, Ledger, OpenError, Opened, RealDisk, RecoveryReport},
@@ -45,6 +45,7 @@ pub struct Handle {
     metrics: Option<MetricsServer>,
     admin: Option<AdminServer>,
     kill_file: Option<KillFile>,
+    reloader: Option<Reloader>,
     report: RecoveryReport,
     counters: Arc<Counters>,
     data_directory: DataDirectory,
@@ -136,7 +137,15 @@ impl Sidecar {
     /// # Errors
     /// When a part cannot start.
     pub async fn start_with(config: Config, clock: Clock) -> Result<Handle, StartError> {
-        Self::start_parts(config, clock, async |config: &Config| open_journal(config, None).await).await
+        Self::start_parts(config, clock, None, async |config: &Config| open_journal(config, None).await).await
+    }
+
+    /// As [`Sidecar::start`], of a configuration that `read` can read again.
+    ///
+    /// # Errors
+    /// When a part cannot start.
+    pub async fn start_reloadable(config: Config, read: Arc<Read>) -> Result<Handle, StartError> {
+        Self::start_parts(config, Clock::system(), Some(read), async |config: &Config| open_journal(config, None).await).await
     }
 
     /// As [`Sidecar::start_with`], with the journal on a disk of the caller's: tests put one there that fails. The data
@@ -145,13 +154,14 @@ impl Sidecar {
     /// # Errors
     /// When a part cannot start.
     pub async fn start_on(config: Config, clock: Clock, disk: Arc<dyn Disk>) -> Result<Handle, StartError> {
-        Self::start_parts(config, clock, async |config: &Config| open_journal(config, Some(disk)).await).await
+        Self::start_parts(config, clock, None, async |config: &Config| open_journal(config, Some(disk)).await).await
     }
 
     /// On the journal that `open` opens: a simulation's has no threads.
     pub(crate) async fn start_parts(
         config: Config,
         clock: Clock,
+        read: Option<Arc<Read>>,
         open: impl AsyncFnOnce(&Config) -> Result<Opened, StartError>,
     ) -> Result<Handle, StartError> {
         // Everything that can be wrong without touching the world comes first.
@@ -190,7 +200,9 @@ impl Sidecar {
             Some(path) => Some(KillFile::watch(path, switchboard.clone()).await),
             None => None,
         };
-        let hub = Hub { journal: journal.clone(), lanes: delivery.control(), switchboard, sources: Arc::clone(&sources) };
+        let reloader = read.map(|read| Reloader::new(read, switchboard.clone()));
+        let (lanes, sources) = (delivery.control(), Arc::clone(&sources));
+        let hub = Hub { journal: journal.clone(), lanes, switchboard, reloader: reloader.clone(), sources };
         let admin = start_admin(&config, hub);
         let ingress = Ingress::start(&desk, certificates.as_ref().map(Certificates::server_config))?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -205,6 +217,7 @@ impl Sidecar {
             metrics,
             admin,
             kill_file,
+            reloader,
             report,
             counters,
             data_directory: config.data_directory,
@@ -238,6 +251,12 @@ impl Handle {
     #[must_use]
     pub const fn recovery(&self) -> &RecoveryReport {
         &self.report
+    }
+
+    /// How the configuration is read again; None: there is no file of it.
+    #[must_use]
+    pub const fn reloader(&self) -> Option<&Reloader> {
+        self.reloader.as_ref()
     }
 
     /// The journal, for figures and for what stands in quarantine.
@@ -278,6 +297,7 @@ impl Handle {
         if let Some(admin) = self.admin {
             admin.stop().await;
         }
+        drop(self.reloader);
         if let Some(kill_file) = self.kill_file {
             kill_file.stop().await;
         }

@@ -99,6 +99,7 @@ fn told(error: &ClientError, talk: &Talk) -> Exit {
                 ProblemCode::Denied => Exit::Denied,
                 ProblemCode::Conflict => Exit::Conflict,
                 ProblemCode::Refused => Exit::Refused,
+                ProblemCode::Config => Exit::Config,
                 ProblemCode::TimedOut => Exit::TimedOut,
                 ProblemCode::Stopping => Exit::Unreachable,
                 ProblemCode::NoEntry | ProblemCode::TooLarge | ProblemCode::Disk | ProblemCode::Other => Exit::Failed,

@@ -125,6 +125,8 @@ pub enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Have the running sidecar read its configuration again: checked whole, then put in force, or nothing is changed.
+    Reload,
     /// Hold lanes of the running sidecar: nothing is sent, everything is kept.
     Hold {
         /// What to do.

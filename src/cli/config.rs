@@ -16,7 +16,7 @@ use super::{
     talk::{Form, Talk},
 };
 use crate::{
-    config::{self, Environment, Loaded, Origin, Override},
+    config::{self, Environment, Loaded, Origin, Override, Problems},
     model::Span,
 };
 
@@ -27,6 +27,14 @@ pub fn load(manner: &Manner, matches: &ArgMatches, talk: &Talk) -> Result<Loaded
         talk.problems(&problems);
         Exit::Config
     })
+}
+
+/// As [`load`], any number of times later, with the flags and the environment of now; nothing is told.
+pub fn again(manner: &Manner, matches: &ArgMatches) -> impl Fn() -> Result<Loaded, Problems> + Send + Sync + 'static {
+    let path = manner.config().map(Path::to_owned);
+    let environment = Environment::of_process();
+    let overrides = overrides(manner, matches, &environment);
+    move || config::load(path.as_deref(), &Environment::of_process(), &overrides)
 }
 
 /// The values that flags and variables set, flags first, as the first one wins.

@@ -19,6 +19,7 @@ mod inert;
 mod journal;
 mod kill;
 mod quarantine;
+mod reload;
 mod route;
 mod route_flags;
 mod run;
@@ -78,7 +79,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit>
     let manner = &cli.manner;
     match cli.command {
         Command::Run(_) => match config::load(manner, matches, talk) {
-            Ok(loaded) => run::sidecar(loaded, talk),
+            Ok(loaded) => run::sidecar(loaded, config::again(manner, matches), talk),
             Err(exit) => Ok(exit),
         },
         Command::Demo(flags) => run::demo(&flags, talk),
@@ -90,6 +91,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit>
         Command::Route { command } => route::route(manner, command, talk),
         Command::Kill { command } => kill::kill(manner, command, talk),
         Command::Audit { command } => audit::audit(manner, command, talk),
+        Command::Reload => reload::reload(manner, talk),
         Command::Hold { command } => hold::hold(manner, command, talk),
         Command::Unpark(lane) => hold::unpark(manner, &lane, talk),
         Command::Quarantine { command } => quarantine::quarantine(manner, command, talk),

@@ -1,7 +1,9 @@
 //! The commands that start something: `run`, `demo` and `standin`.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,17 +21,26 @@ use super::{
 use crate::{
     app::{self, Ending, Urgency},
     config::{Loaded, Problems, exposed_files},
+    control::Reread,
     demo::{self, Outcome},
     standin::{self, Key, Options},
     telemetry::{self, flush_log, start_logging},
 };
 
 /// Runs the sidecar until it is asked to stop.
-pub fn sidecar(loaded: Loaded, talk: &Talk) -> anyhow::Result<Exit> {
+pub fn sidecar(loaded: Loaded, read: impl Fn() -> Result<Loaded, Problems> + Send + Sync + 'static, talk: &Talk) -> anyhow::Result<Exit> {
     talk.problems(&Problems::new([loaded.warnings.list(), &exposed_files(&loaded)].concat()));
     start_logging(&loaded.config.telemetry)?;
     let runtime = runtime()?;
-    let ended = runtime.block_on(app::run_until_signal(loaded.config, |_| {}));
+    let started_with = settings(&loaded);
+    let read = move || {
+        let loaded = read().map_err(|problems| problems.to_string())?;
+        let now = settings(&loaded);
+        let differs = |key: &&String| now.get(*key) != started_with.get(*key);
+        let keys: BTreeSet<&String> = now.keys().chain(started_with.keys()).filter(differs).collect();
+        Ok(Reread { sources: loaded.config.sources, needs_restart: keys.into_iter().cloned().collect() })
+    };
+    let ended = runtime.block_on(app::run_until_signal(loaded.config, Arc::new(read), |_| {}));
     tracing::debug!(?ended);
     flush_log();
     // A name that is being looked up holds a thread for as long as the resolver likes: nobody waits for it.
@@ -42,6 +53,12 @@ pub fn sidecar(loaded: Loaded, talk: &Talk) -> anyhow::Result<Exit> {
         Ending::AtOnce(Urgency::Interrupt) => Exit::Interrupted,
         Ending::AtOnce(Urgency::Quit) => Exit::Quit,
     })
+}
+
+/// The settings that are read at the start only.
+fn settings(loaded: &Loaded) -> BTreeMap<String, String> {
+    let fixed = loaded.settings.iter().filter(|setting| !setting.key.starts_with("source."));
+    fixed.map(|setting| (setting.key.clone(), setting.value.clone())).collect()
 }
 
 /// Runs the demo; fails when an acknowledged event did not arrive.

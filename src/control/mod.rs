@@ -5,7 +5,9 @@
 //! is refused. It never touches what was journalled before.
 
 mod kill_file;
+mod reload;
 mod switchboard;
 
 pub use kill_file::{KillFile, POLL_INTERVAL};
+pub use reload::{Read, ReloadError, Reloaded, Reloader, Reread};
 pub use switchboard::{Asked, Audit, FlipError, Flipped, Kill, SourceStanding, Standing, Switchboard, Undoing};

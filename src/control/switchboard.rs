@@ -10,7 +10,7 @@ use crate::{
     delivery::LaneControl,
     journal::{ChangeError, Journal},
     model::{Percent, Revision, SourceId},
-    routing::{Author, Change, Deed, History, Route, Rule, Seal, Source, Sources, Stage},
+    routing::{Author, Change, Deed, History, Route, Rule, Seal, Source, SourceConflict, Sources, Stage},
 };
 
 /// Changes routes and the kill switch, one change at a time. Clones share it.
@@ -22,7 +22,7 @@ pub struct Switchboard {
 #[derive(Debug)]
 struct Inner {
     /// As the configuration has them.
-    configured: Vec<Source>,
+    configured: RwLock<Arc<Vec<Source>>>,
     data_plane: DataPlane,
     /// What is in force.
     sources: Arc<ArcSwap<Sources>>,
@@ -87,7 +87,7 @@ pub struct SourceStanding {
     pub id: SourceId,
     /// Its name.
     pub name: String,
-    /// The revision that gave it its route; 0: it has the configuration's.
+    /// The revision that changed its route, or anything of it by a reload; 0: it is as the configuration had it at the start.
     pub revision: Revision,
     /// Its route. The kill switch stands above it.
     pub route: Route,
@@ -143,6 +143,9 @@ pub enum FlipError {
     /// RudderStack's share needs an address.
     #[error("the configuration has no [rudderstack] url")]
     NoRudderUrl,
+    /// Two sources claim one key or id.
+    #[error(transparent)]
+    Sources(#[from] SourceConflict),
     /// There is nothing to take back.
     #[error("there is no change to undo")]
     NothingToUndo,
@@ -167,6 +170,7 @@ impl Switchboard {
             );
         }
         let configured = sources.load().list().iter().map(|source| Source::clone(source)).collect();
+        let configured = RwLock::new(Arc::new(configured));
         let data_plane = if has_data_plane { DataPlane::Known } else { DataPlane::Unknown };
         let (turn, unkept, history) = (Mutex::default(), RwLock::default(), RwLock::new(history));
         let switchboard = Self { inner: Arc::new(Inner { configured, data_plane, sources, history, unkept, turn, journal, lanes, clock }) };
@@ -182,7 +186,7 @@ impl Switchboard {
         Standing {
             revision: self.inner.sources.load().revision(),
             killed: self.inner.killed(&history),
-            sources: self.inner.configured.iter().map(|source| stands(&history, source)).collect(),
+            sources: self.inner.configured().iter().map(|source| stands(&history, source)).collect(),
         }
     }
 
@@ -243,6 +247,38 @@ impl Switchboard {
         .await
     }
 
+    /// Puts other sources in force, as the configuration has them now: what came, went or changed, and the revision. Routes that were
+    /// changed while the sidecar ran stay as they are. Of sources that are the same nothing is touched, and no revision is made.
+    ///
+    /// # Errors
+    /// When they contradict each other, need a data plane that the sidecar was not started with, or it is not durable: then nothing
+    /// changed.
+    pub async fn reconfigure(&self, sources: Vec<Source>, by: Author) -> Result<(Vec<SourceId>, Revision), FlipError> {
+        let inner = Arc::clone(&self.inner);
+        whole(async move {
+            let _turn = inner.turn.lock().await;
+            Sources::new(Revision::default(), sources.clone())?;
+            for source in &sources {
+                source.routes().try_for_each(|route| inner.check(source, route))?;
+            }
+            let before = inner.configured();
+            let changed = differing(&before, &sources);
+            // Another order alone is no change of any source.
+            if changed.is_empty() {
+                return Ok((changed, inner.sources.load().revision()));
+            }
+            let deed = Deed::Reload { sources: changed.clone() };
+            let (revision, at) = (inner.next_revision(), inner.clock.now());
+            *inner.configured.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(sources);
+            let kept = inner.keep(Change { revision, at, by, deed, reason: None, undoes: None }).await;
+            if kept.is_err() {
+                *inner.configured.write().unwrap_or_else(PoisonError::into_inner) = before;
+            }
+            kept.map(|()| (changed, revision))
+        })
+        .await
+    }
+
     /// What an undo would do; nothing is changed.
     ///
     /// # Errors
@@ -299,8 +335,23 @@ async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, FlipError
     tokio::spawn(work).await.unwrap_or(Err(FlipError::Journal(ChangeError::Closed)))
 }
 
+fn differing(before: &[Source], after: &[Source]) -> Vec<SourceId> {
+    let is_in = |source: &&Source, others: &[Source]| others.contains(source);
+    let gone_or_changed = before.iter().filter(|source| !is_in(source, after));
+    let came_or_changed = after.iter().filter(|source| !is_in(source, before));
+    let mut ids: Vec<SourceId> = gone_or_changed.chain(came_or_changed).map(|source| source.id.clone()).collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
+fn find<'a>(configured: &'a [Source], id: &SourceId) -> Result<&'a Source, FlipError> {
+    configured.iter().find(|source| source.id == *id).ok_or_else(|| FlipError::UnknownSource(id.clone()))
+}
+
 fn stands(history: &History, source: &Source) -> SourceStanding {
-    let (revision, route) = history.route(&source.id).unwrap_or((Revision::default(), source.route));
+    let (flipped, route) = history.route(&source.id).unwrap_or((Revision::default(), source.route));
+    let revision = flipped.max(history.reloaded(&source.id));
     SourceStanding {
         id: source.id.clone(),
         name: source.name.clone(),
@@ -333,13 +384,14 @@ impl Inner {
         Revision(self.history().revision().max(self.journal.revision()).max(self.sources.load().revision()).0 + 1)
     }
 
-    fn configured(&self, id: &SourceId) -> Result<&Source, FlipError> {
-        self.configured.iter().find(|source| source.id == *id).ok_or_else(|| FlipError::UnknownSource(id.clone()))
+    fn configured(&self) -> Arc<Vec<Source>> {
+        Arc::clone(&self.configured.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How the source stands, and the route it would get.
     fn weigh(&self, asked: &Asked) -> Result<(SourceStanding, Route), FlipError> {
-        let source = self.configured(&asked.source)?;
+        let configured = self.configured();
+        let source = find(&configured, &asked.source)?;
         let history = self.history();
         let current = stands(&history, source);
         if let Some(revision) = asked.based_on.filter(|revision| *revision != current.revision) {
@@ -367,6 +419,7 @@ impl Inner {
     /// Which sources get which routes back, and which change of theirs that undoes.
     fn undone(&self, undoing: &Undoing) -> Result<Vec<(SourceStanding, Route, Option<Revision>)>, FlipError> {
         let history = self.history();
+        let configured = self.configured();
         let back = match undoing {
             Undoing::To(revision) => {
                 if *revision > self.sources.load().revision() {
@@ -377,16 +430,16 @@ impl Inner {
                     let route = history.route_at(&source.id, *revision).unwrap_or(source.route);
                     (now.route != route).then_some((now, route, None))
                 };
-                self.configured.iter().filter_map(then).collect()
+                configured.iter().filter_map(then).collect()
             }
             Undoing::Newest | Undoing::Of(_) => {
-                let only = if let Undoing::Of(id) = undoing { Some(&self.configured(id)?.id) } else { None };
+                let only = if let Undoing::Of(id) = undoing { Some(&find(&configured, id)?.id) } else { None };
                 let newest = history.changes().iter().rev().find_map(|change| match &change.deed {
                     Deed::Route { source, from, .. } if only.is_none_or(|only| only == source) => Some((change.revision, source, *from)),
                     _ => None,
                 });
                 newest
-                    .map(|(revision, id, from)| Ok((stands(&history, self.configured(id)?), from, Some(revision))))
+                    .map(|(revision, id, from)| Ok((stands(&history, find(&configured, id)?), from, Some(revision))))
                     .into_iter()
                     .collect::<Result<Vec<_>, FlipError>>()?
             }
@@ -395,7 +448,7 @@ impl Inner {
             return Err(FlipError::NothingToUndo);
         }
         for (standing, route, _) in &back {
-            self.check(self.configured(&standing.id)?, *route)?;
+            self.check(find(&configured, &standing.id)?, *route)?;
         }
         Ok(back)
     }
@@ -439,7 +492,7 @@ impl Inner {
             Source { route, rules, ..source.clone() }
         };
         // The configuration's sources were put together once, and routes have no part in their conflicts.
-        if let Ok(sources) = Sources::new(revision, self.configured.iter().map(routed)) {
+        if let Ok(sources) = Sources::new(revision, self.configured().iter().map(routed)) {
             self.sources.store(Arc::new(sources));
         }
         self.journal.raise_revision(revision);

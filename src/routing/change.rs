@@ -30,6 +30,8 @@ pub enum Author {
     Uid(u32),
     /// Whoever made or removed the kill file.
     KillFile,
+    /// Whoever sent a signal.
+    Signal,
 }
 
 /// What a change does.
@@ -48,6 +50,11 @@ pub enum Deed {
     KillOn,
     /// Back to the routes.
     KillOff,
+    /// The configuration was read again.
+    Reload {
+        /// The sources that came, went or changed.
+        sources: Vec<SourceId>,
+    },
 }
 
 /// As it is written: flat, with texts as the configuration has them.
@@ -61,6 +68,8 @@ struct Written {
     source: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<Shares>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to: Option<Shares>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,6 +84,7 @@ enum Verb {
     Route,
     KillOn,
     KillOff,
+    Reload,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -92,6 +102,7 @@ impl Change {
             Deed::Route { source, from, to } => (Verb::Route, Some((source, from, to))),
             Deed::KillOn => (Verb::KillOn, None),
             Deed::KillOff => (Verb::KillOff, None),
+            Deed::Reload { .. } => (Verb::Reload, None),
         };
         let written = Written {
             revision: self.revision.0,
@@ -100,6 +111,7 @@ impl Change {
             change,
             source: route.map(|(source, ..)| source.to_string()),
             from: route.map(|(_, from, _)| Shares::from(*from)),
+            sources: if let Deed::Reload { sources } = &self.deed { sources.iter().map(ToString::to_string).collect() } else { Vec::new() },
             to: route.map(|(.., to)| Shares::from(*to)),
             reason: self.reason.clone(),
             undoes: self.undoes.map(|revision| revision.0),
@@ -111,11 +123,12 @@ impl Change {
     /// Reads [`Change::to_json`]; None when it is nothing that this version could have written.
     #[must_use]
     pub fn from_json(json: &str) -> Option<Self> {
-        let Written { revision, at, by, change, source, from, to, reason, undoes } = serde_json::from_str(json).ok()?;
+        let Written { revision, at, by, change, source, from, sources, to, reason, undoes } = serde_json::from_str(json).ok()?;
         let deed = match change {
             Verb::Route => Deed::Route { source: SourceId::parse(&source?).ok()?, from: from?.route()?, to: to?.route()? },
             Verb::KillOn => Deed::KillOn,
             Verb::KillOff => Deed::KillOff,
+            Verb::Reload => Deed::Reload { sources: sources.iter().map(|id| SourceId::parse(id).ok()).collect::<Option<_>>()? },
         };
         Some(Self { revision: Revision(revision), at: WallTime::parse(&at)?, by, deed, reason, undoes: undoes.map(Revision) })
     }
@@ -143,7 +156,7 @@ mod tests {
         let source = SourceId::parse("web").unwrap();
         let to = Route::from("cutover=25%".parse::<Stage>().unwrap()).verifying("1%".parse().unwrap());
         let route = Deed::Route { source, from: Stage::SegmentOnly.into(), to };
-        for deed in [route, Deed::KillOn, Deed::KillOff] {
+        for deed in [route, Deed::KillOn, Deed::KillOff, Deed::Reload { sources: vec![SourceId::parse("ios").unwrap()] }] {
             let at = WallTime::parse("2026-01-02T03:04:05.678Z").unwrap();
             let (reason, undoes) = (Some("it \"works\"\n".to_owned()), Some(Revision(6)));
             let change = Change { revision: Revision(7), at, by: Author::Uid(1000), deed, reason, undoes };

@@ -21,6 +21,8 @@ pub struct History {
     broken: Vec<usize>,
     lines: usize,
     routes: HashMap<SourceId, (Revision, Route)>,
+    /// When a reload last changed a source.
+    reloads: HashMap<SourceId, Revision>,
     /// The change that turned the kill switch on, by its place; None: it is off.
     killed: Option<usize>,
 }
@@ -93,6 +95,7 @@ impl History {
             }
             Deed::KillOn => self.killed = Some(self.changes.len()),
             Deed::KillOff => self.killed = None,
+            Deed::Reload { sources } => self.reloads.extend(sources.iter().map(|source| (source.clone(), change.revision))),
         }
         self.changes.push(change);
     }
@@ -119,6 +122,12 @@ impl History {
     #[must_use]
     pub fn route(&self, source: &SourceId) -> Option<(Revision, Route)> {
         self.routes.get(source).copied()
+    }
+
+    /// The revision by which a reload last changed a source; 0: none did.
+    #[must_use]
+    pub fn reloaded(&self, source: &SourceId) -> Revision {
+        self.reloads.get(source).copied().unwrap_or_default()
     }
 
     /// The route that a source had right after a revision, by its changes; None: it never had another one than the configuration's.

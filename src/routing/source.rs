@@ -16,7 +16,7 @@ pub enum Region {
 }
 
 /// One source, as it is configured.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// Its stable id.
     pub id: SourceId,

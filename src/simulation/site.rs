@@ -116,7 +116,7 @@ impl Site {
             stepper = Some(steps);
             Ok(opened)
         };
-        let started = Sidecar::start_parts(self.config(life), self.0.clock.clone(), open).await;
+        let started = Sidecar::start_parts(self.config(life), self.0.clock.clone(), None, open).await;
         let (handle, steps) = match (started, stepper) {
             (Ok(handle), Some(steps)) => (handle, steps),
             (started, _) => {

@@ -12,8 +12,8 @@ pub use lane::{Health, Lane, LaneAnswer, Lanes, Ledger};
 pub use problem::{Problem, ProblemCode};
 pub use quarantine::{QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick};
 pub use route::{
-    AuditVerdict, KillAsked, KillStatus, RouteAsked, RouteChanged, RouteEvent, RouteHistory, RouteShares, Routes, RoutesChanged,
-    SourceRoute, SourceRule, UndoAsked,
+    AuditVerdict, KillAsked, KillStatus, ReloadAnswer, RouteAsked, RouteChanged, RouteEvent, RouteHistory, RouteShares, Routes,
+    RoutesChanged, SourceRoute, SourceRule, UndoAsked,
 };
 
 /// How many entries of the quarantine one answer has at most.
@@ -41,6 +41,8 @@ pub mod schema {
     pub const ROUTE_HISTORY: &str = "segue.route-history/v1";
     /// [`KillStatus`](super::KillStatus)
     pub const KILL: &str = "segue.kill/v1";
+    /// [`ReloadAnswer`](super::ReloadAnswer)
+    pub const RELOAD: &str = "segue.reload/v1";
     /// [`AuditVerdict`](super::AuditVerdict)
     pub const AUDIT: &str = "segue.audit/v1";
     /// [`Problem`](super::Problem)

@@ -31,6 +31,8 @@ pub enum ProblemCode {
     NoEntry,
     /// Somebody else changed it since.
     Conflict,
+    /// The configuration is wrong.
+    Config,
     /// A rule of the configuration stands against it.
     Refused,
     /// The caller may not.

@@ -163,9 +163,9 @@ pub struct RouteEvent {
     pub at: String,
     /// Who: `uid 1000`, or `kill file`.
     pub by: String,
-    /// `route`, `undo`, `kill on` or `kill off`.
+    /// `route`, `undo`, `kill on`, `kill off` or `reload`.
     pub what: String,
-    /// The source; None: all.
+    /// The source; of a reload all that it changed, with commas; None: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The route before; None for the kill switch.
@@ -180,6 +180,19 @@ pub struct RouteEvent {
     /// The change that it takes back; None: none in particular.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<u64>,
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadAnswer {
+    /// [`schema::RELOAD`](super::schema::RELOAD)
+    pub schema: String,
+    /// The newest revision.
+    pub revision: u64,
+    /// The ids of sources that came, went or changed; empty: they are as they were.
+    pub changed: Vec<String>,
+    /// Settings that differ from those in force, and need a restart.
+    pub needs_restart: Vec<String>,
 }
 
 /// Whether the lines of the history hold together.

@@ -1,0 +1,41 @@
+//! `segue reload`: the configuration read again by the running sidecar.
+
+use serde_json::json;
+
+use super::{
+    Exit,
+    attach::{self, Attached},
+    command::Manner,
+    talk::{Form, Talk},
+};
+use crate::{model::inert, wire::ReloadAnswer};
+
+/// Has the sidecar read its configuration again.
+pub fn reload(manner: &Manner, talk: &Talk) -> anyhow::Result<Exit> {
+    let attached = match Attached::find(manner, talk)? {
+        Ok(attached) => attached,
+        Err(exit) => return Ok(exit),
+    };
+    let answer: ReloadAnswer = match attached.post("/v1/reload", &json!({}), talk) {
+        Ok(answer) => answer,
+        Err(exit) => return Ok(exit),
+    };
+    match talk.form() {
+        Form::Json => attach::json(talk, &answer)?,
+        Form::Text => talk.result(&said(&answer))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn said(answer: &ReloadAnswer) -> String {
+    let names = |names: &[String]| names.iter().map(|name| inert(name).into_owned()).collect::<Vec<_>>().join(", ");
+    let mut lines = vec![if answer.changed.is_empty() {
+        "The sources are as they were.".to_owned()
+    } else {
+        format!("Revision {}: {} changed, from the next event on.", answer.revision, names(&answer.changed))
+    }];
+    if !answer.needs_restart.is_empty() {
+        lines.push(format!("These differ too, and are read at the start only: {}", names(&answer.needs_restart)));
+    }
+    lines.join("\n")
+}
