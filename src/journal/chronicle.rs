@@ -104,11 +104,13 @@ mod tests {
     #[test]
     fn lines_come_back_and_a_torn_one_does_not() {
         let dir = tempfile::tempdir().unwrap();
-        let disk = RealDisk::open(dir.path()).unwrap();
+        // Created by the disk itself, so that no umask leaves it open to others.
+        let dir = dir.path().join("data");
+        let disk = RealDisk::open(&dir).unwrap();
         let chronicle = Chronicle::load(disk.as_ref()).unwrap();
         chronicle.append(disk.as_ref(), "one").unwrap();
         chronicle.append(disk.as_ref(), "two").unwrap();
-        let path = dir.path().join(names::CHANGES);
+        let path = dir.join(names::CHANGES);
         assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\n");
         std::fs::write(&path, "one\ntwo\nthr").unwrap();
         let again = Chronicle::load(disk.as_ref()).unwrap();
