@@ -7,6 +7,7 @@ use std::{
     collections::VecDeque,
     io,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ use super::{
     keeper::{self, NoRoom},
     preparation::Filling,
     queue::Pending,
-    shared::{FileTrust, Shared, Volume},
+    shared::{FileTrust, Shared, Spare, Volume},
     stock::{Kept, Stock, lock},
     words::{Health, Position, Record},
 };
@@ -29,6 +30,8 @@ const GROUP_BYTES_MAX: u64 = 4 << 20;
 const GROUP_RECORDS_MAX: usize = 4096;
 /// On how many volumes a group is tried before the journal is broken.
 const ATTEMPTS_MAX: u32 = 3;
+/// How often a group that waits for room looks for it.
+const ROOM_LOOK_INTERVAL: Duration = Duration::from_millis(2);
 /// What one record in memory costs besides its payload.
 const KEPT_OVERHEAD_BYTES: usize = 128;
 
@@ -197,7 +200,7 @@ impl Committer {
         let bytes: u64 = records.iter().map(|record| record_bytes(&record.source, record.payload.len())).sum();
         if self.writer.as_ref().is_none_or(|writer| writer.offset > 0 && writer.offset + bytes > writer.size) {
             let full = self.writer.take().map(|writer| Filling::Full { bytes: writer.offset, groups: writer.groups });
-            let spare = keeper::take_spare(&self.shared)?;
+            let spare = self.next_volume()?;
             lock(&self.shared.log).filling.go_on(full);
             let seal = self.shared.seal(FileKind::Volume, spare.id);
             self.writer = Some(Writer { id: spare.id, file: spare.file, seal, offset: 0, size: spare.size, groups: 0 });
@@ -217,6 +220,21 @@ impl Committer {
         writer.offset = written.end;
         writer.groups += 1;
         Ok(written)
+    }
+
+    /// A volume to write to. When there is none, but the journal is well, the others may only be behind: what lanes have delivered is
+    /// free as soon as a cursor says so, and what a lagging lane needs can be spilled. They get a moment before records are refused.
+    fn next_volume(&self) -> Result<Spare, NoRoom> {
+        let deadline = Instant::now() + self.shared.tuning.room_patience;
+        loop {
+            match keeper::take_spare(&self.shared) {
+                Err(NoRoom::Full) if Instant::now() < deadline && lock(&self.shared.status).health == Health::Writable => {}
+                taken => return taken,
+            }
+            self.shared.saver.ring_urgently();
+            self.shared.keeper.ring();
+            std::thread::sleep(ROOM_LOOK_INTERVAL);
+        }
     }
 
     /// Leaves the volume at hand for good. One without a durable record goes; one with records stays as long as they do.

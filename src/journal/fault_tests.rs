@@ -66,7 +66,8 @@ impl Parts {
     }
 
     fn open_with(disk: &Arc<ModelDisk>, settings: &Settings) -> Result<Self, OpenError> {
-        let tuning = Tuning { broken_pause: Duration::ZERO, full_pause: Duration::ZERO, ..Tuning::default() };
+        let tuning =
+            Tuning { broken_pause: Duration::ZERO, full_pause: Duration::ZERO, room_patience: Duration::ZERO, ..Tuning::default() };
         let Recovered { shared, cursor, report } = recover(disk.clone(), settings, tuning)?;
         let (committer, saver) = (Committer::new(Arc::clone(&shared)), Saver::new(Arc::clone(&shared), cursor));
         Ok(Self { shared, committer, saver, report })

@@ -35,7 +35,8 @@ struct Scene {
 impl Scene {
     fn open(disk: &Arc<ModelDisk>, keep: u64) -> Self {
         let settings = Settings { size_max: ByteSize(256 << 10), volume_size: ByteSize(4096), ..Settings::default() };
-        let tuning = Tuning { broken_pause: Duration::ZERO, marks_file_bytes: Some(FILE_BYTES), ..Tuning::default() };
+        let tuning =
+            Tuning { broken_pause: Duration::ZERO, room_patience: Duration::ZERO, marks_file_bytes: Some(FILE_BYTES), ..Tuning::default() };
         let Recovered { shared, cursor, .. } = recover(disk.clone(), &settings, tuning).unwrap();
         shared.marks.keep(keep);
         let (committer, mut saver) = (Committer::new(Arc::clone(&shared)), Saver::new(Arc::clone(&shared), cursor));

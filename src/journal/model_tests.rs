@@ -186,9 +186,11 @@ impl World {
             unsaved_events_max: UNSAVED_EVENTS_MAX,
             broken_pause: Duration::ZERO,
             full_pause: Duration::ZERO,
+            room_patience: Duration::ZERO,
             allocation_group_bytes: self.allocation_group_bytes,
             spill_above: self.spill_above,
             // Once in a life, so that a run does not depend on the time it takes.
+            spill_pause_first: Duration::from_hours(1),
             spill_pause: Duration::from_hours(1),
             marks_file_bytes: Some(4096),
             sabotage: self.broken.sabotage,

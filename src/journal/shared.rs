@@ -75,11 +75,15 @@ pub(super) struct Tuning {
     pub broken_pause: Duration,
     /// How long a full journal refuses before it looks for room again.
     pub full_pause: Duration,
+    /// How long a group waits for room before the journal is full.
+    pub room_patience: Duration,
     /// From which mean size of a group on new volumes are allocated only.
     pub allocation_group_bytes: u64,
     /// From which use on, in sixteenths of the volumes' quota, lanes that lag are spilled.
     pub spill_above: u64,
-    /// How long a volume that was not worth spilling is left alone.
+    /// How long a volume that was not worth spilling is left alone at first.
+    pub spill_pause_first: Duration,
+    /// How long at most.
     pub spill_pause: Duration,
     /// The size of a file of marks; None: it follows from the quota.
     pub marks_file_bytes: Option<u64>,
@@ -95,8 +99,10 @@ impl Default for Tuning {
             unsaved_events_max: super::UNSAVED_COMPLETIONS_MAX,
             broken_pause: BROKEN_PAUSE,
             full_pause: FULL_PAUSE,
+            room_patience: ROOM_PATIENCE,
             allocation_group_bytes: ALLOCATION_GROUP_BYTES,
             spill_above: SPILL_ABOVE,
+            spill_pause_first: SPILL_PAUSE_FIRST,
             spill_pause: SPILL_PAUSE,
             marks_file_bytes: None,
             #[cfg(test)]
@@ -112,8 +118,14 @@ const BROKEN_PAUSE: Duration = Duration::from_secs(2);
 /// How long a full journal refuses before it looks for room again: looking costs some calls to the disk.
 const FULL_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a group waits for room that cursors and spills may be about to make: far below what any client waits for an answer, and
+/// far above what a disk takes for them.
+const ROOM_PATIENCE: Duration = Duration::from_millis(300);
+
 /// Three quarters: spilling takes some time, and has to be done before the journal is full.
 const SPILL_ABOVE: u64 = 12;
+/// At full speed lanes that keep up are through with a volume a moment later.
+const SPILL_PAUSE_FIRST: Duration = Duration::from_millis(25);
 /// Looking at a volume again costs reading its headers.
 const SPILL_PAUSE: Duration = Duration::from_secs(30);
 
@@ -212,6 +224,8 @@ pub(super) struct Volume {
     pub spill: Option<Arc<Spill>>,
     /// Until when it is not looked at again, as too much of it is pending.
     pub dense_until: Option<Instant>,
+    /// How long it was left alone last; zero: it was not looked at yet.
+    pub dense_for: Duration,
 }
 
 /// Whether a file may be written to again.
@@ -228,7 +242,17 @@ impl Volume {
     /// A volume that is whole.
     pub(super) fn whole(limit: u64, size: u64, opened_at: WallTime) -> Self {
         let file = FileTrust::Sound;
-        Self { limit, size, planned_before: None, opened_at, passed_at: None, file, spill: None, dense_until: None }
+        Self {
+            limit,
+            size,
+            planned_before: None,
+            opened_at,
+            passed_at: None,
+            file,
+            spill: None,
+            dense_until: None,
+            dense_for: Duration::ZERO,
+        }
     }
 
     /// Whether its file may become another volume.

@@ -57,7 +57,13 @@ fn attach(shared: &Arc<Shared>, id: &LaneId) -> Lane {
 
 impl Stand {
     fn open(disk: &Arc<ModelDisk>, settings: &Settings) -> Result<Self, OpenError> {
-        let tuning = Tuning { spill_pause: Duration::from_hours(1), full_pause: Duration::ZERO, ..Tuning::default() };
+        let tuning = Tuning {
+            spill_pause_first: Duration::from_hours(1),
+            spill_pause: Duration::from_hours(1),
+            full_pause: Duration::ZERO,
+            room_patience: Duration::ZERO,
+            ..Tuning::default()
+        };
         let Recovered { shared, cursor, report } = recover(disk.clone(), settings, tuning)?;
         let mut saver = Saver::new(Arc::clone(&shared), cursor);
         saver.step().unwrap();

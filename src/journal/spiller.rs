@@ -97,9 +97,11 @@ pub(super) fn step(shared: &Shared) -> Look {
     match carry_out(shared, &run) {
         Ok(Outcome::Spilled | Outcome::Overtaken) => Look::Again,
         Ok(Outcome::Dense) => {
-            let until = Instant::now() + shared.tuning.spill_pause;
+            let tuning = &shared.tuning;
             if let Some(volume) = lock(&shared.log).volumes.get_mut(chosen) {
-                volume.dense_until = Some(until);
+                // Lanes that were on their way through it may have passed it soon; one that stands still has not.
+                volume.dense_for = (volume.dense_for * 2).clamp(tuning.spill_pause_first, tuning.spill_pause);
+                volume.dense_until = Some(Instant::now() + volume.dense_for);
             }
             Look::Again
         }

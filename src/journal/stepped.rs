@@ -49,7 +49,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 impl Journal {
     /// As [`Journal::open`], with its threads' work left to the stepper.
     pub(crate) fn open_stepped(disk: Arc<dyn Disk>, settings: &Settings, sabotage: Sabotage) -> Result<(Opened, Stepper), OpenError> {
-        let tuning = Tuning { sabotage, beside: Beside::Runtime, ..Tuning::default() };
+        let tuning = Tuning { room_patience: Duration::ZERO, sabotage, beside: Beside::Runtime, ..Tuning::default() };
         let Recovered { shared, cursor, report } = recover(disk, settings, tuning)?;
         let mut saver = Saver::new(Arc::clone(&shared), cursor);
         let _ = saver.step();
