@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a story that cannot go on fails")]
 
+mod operator;
 mod process;
 mod sums;
 
@@ -15,94 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use process::{Process, free_ports, get, metric, ready, seed};
-use segue::standin::{Fault, Key, Options, RudderStandin, Rule, SegmentStandin, Standin, Verdict};
+use operator::{RUDDER_KEY, SEGMENT_KEY, Scene, ask, request};
+use process::seed;
+use segue::standin::{Fault, Rule, Verdict};
 use serde_json::Value;
-use sums::Sums;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UnixStream},
-};
-
-const SEGMENT_KEY: &str = "wk_test_admin_segment";
-const RUDDER_KEY: &str = "wk_test_admin_rudder";
-
-struct Scene {
-    segment: Standin,
-    rudder: Standin,
-    config: PathBuf,
-    log: PathBuf,
-    socket: PathBuf,
-    port: u16,
-    metrics_port: u16,
-    _dir: tempfile::TempDir,
-}
-
-impl Scene {
-    async fn set(seed: u64) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = |key| Options { keys: vec![Key::enabled(key)], ..Options::default() };
-        let segment = SegmentStandin::start(options(SEGMENT_KEY)).await.unwrap();
-        let rudder = RudderStandin::start(options(RUDDER_KEY)).await.unwrap();
-        let [port, metrics_port] = free_ports(seed);
-        let (config, log, socket) = (dir.path().join("sidecar.toml"), dir.path().join("log"), dir.path().join("data/admin.sock"));
-        let text = format!(
-            "listen = \"127.0.0.1:{port}\"\nmetrics = \"127.0.0.1:{metrics_port}\"\n[journal]\ndir = \"data\"\nsize_max = \"64MiB\"\nvolume_size = \"2MiB\"\n[limits]\nbody_bytes_max = \"1MiB\"\ninflated_bytes_max = \"1MiB\"\n\
-             [segment]\nurl = \"{segment}\"\neu_url = \"{segment}\"\ncdn_url = \"{segment}\"\ncdn_settings_url = \"{segment}\"\n\
-             [rudderstack]\nurl = \"{rudder}\"\n[rudderstack.retry]\nfirst = \"20ms\"\nmax = \"100ms\"\n\
-             [[source]]\nname = \"web\"\nsegment_write_key = \"{SEGMENT_KEY}\"\nrudderstack_write_key = \"{RUDDER_KEY}\"\nroute = \"both\"\n",
-            segment = segment.url(),
-            rudder = rudder.url(),
-        );
-        fs::write(&config, text).unwrap();
-        fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
-        Self { segment, rudder, config, log, socket, port, metrics_port, _dir: dir }
-    }
-
-    async fn start(&self) -> Process {
-        let mut process = Process::run(&self.config, &self.log);
-        ready(&mut process, self.metrics_port).await;
-        process
-    }
-
-    async fn post(&self, id: &str, name: &str) {
-        let event = format!(r#"{{"type":"track","event":"{name}","anonymousId":"p-{id}","messageId":"{id}","writeKey":"{SEGMENT_KEY}"}}"#);
-        let request = format!(
-            "POST /v1/track HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{event}",
-            event.len()
-        );
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
-
-    async fn segue(&self, arguments: &[&str]) -> (i32, String) {
-        let mut command = process::command();
-        command.args(arguments).arg("--config").arg(&self.config);
-        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
-    }
-
-    /// A count of the lane to RudderStack.
-    async fn count(&self, name: &str) -> u64 {
-        let page = get(self.metrics_port, "/metrics").await.unwrap_or_default();
-        metric(&page, name, &[("source", "web"), ("destination", "rudderstack")])
-    }
-
-    async fn until(&self, what: &str, name: &str, want: impl Fn(u64) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !want(self.count(name).await) {
-            assert!(Instant::now() < deadline, "{what}: {name} is {}", self.count(name).await);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    fn watch(&self) -> Sums {
-        Sums::watch(([127, 0, 0, 1], self.metrics_port).into())
-    }
-}
+use tokio::{io::AsyncWriteExt, net::UnixStream};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_redriven_and_held_outlives_kill_9() {
@@ -162,19 +80,6 @@ async fn what_was_redriven_and_held_outlives_kill_9() {
     assert!(!scene.socket.exists(), "the socket goes with the sidecar");
 }
 
-/// Asks the socket for something, raw.
-async fn ask(scene: &Scene, request: &[u8]) -> String {
-    let mut stream = UnixStream::connect(&scene.socket).await.unwrap();
-    let _ = stream.write_all(request).await;
-    let mut answer = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
-fn request(method: &str, path: &str, body: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_socket_is_ours_and_what_is_done_to_it_touches_no_event() {
     let scene = Scene::set(seed()).await;
@@ -189,7 +94,7 @@ async fn the_socket_is_ours_and_what_is_done_to_it_touches_no_event() {
         ("GET", "/v1/../../etc/passwd", "", "404", "not_found"),
         ("GET", "/v1/quarantine/x", "", "400", "bad_request"),
         ("GET", "/v1/quarantine?nonsense=1", "", "400", "bad_request"),
-        ("DELETE", "/v1/lanes", "", "404", "not_found"),
+        ("DELETE", "/v1/lanes", "", "405", "not_allowed"),
         ("POST", "/v1/quarantine/release", "{}", "400", "bad_request"),
         ("POST", "/v1/quarantine/release", r#"{"all":true,"oops":1}"#, "400", "bad_request"),
         ("POST", "/v1/quarantine/release", "[[[[", "400", "bad_request"),
@@ -290,7 +195,7 @@ async fn another_user_is_refused() {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
     let (code, said) = as_nobody(scene.socket.clone()).await;
-    assert!(code == 77 && said.contains("another user"), "by the sidecar: {code} {said}");
+    assert!(code == 77 && said.contains("answers its own user"), "by the sidecar: {code} {said}");
     // The log is written beside the data path, a moment later.
     let deadline = Instant::now() + Duration::from_secs(10);
     while !process.said().contains("admin_denied") {

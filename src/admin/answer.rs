@@ -6,6 +6,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::IntoResponses;
 
 use crate::{
     journal::ChangeError,
@@ -47,12 +48,43 @@ impl IntoResponse for Refusal {
             ProblemCode::Conflict => StatusCode::CONFLICT,
             ProblemCode::Refused | ProblemCode::Config => StatusCode::UNPROCESSABLE_ENTITY,
             ProblemCode::Denied => StatusCode::FORBIDDEN,
+            ProblemCode::NotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ProblemCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ProblemCode::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             ProblemCode::Disk | ProblemCode::Stopping | ProblemCode::Other => StatusCode::SERVICE_UNAVAILABLE,
         };
         json(status, &self.0)
     }
+}
+
+/// The refusals that any request may meet, for the description.
+#[derive(Debug, IntoResponses)]
+#[expect(dead_code, reason = "it is only described")]
+pub(super) enum Problems {
+    /// The request cannot be understood.
+    #[response(status = 400)]
+    BadRequest(#[to_schema] Problem),
+    /// The caller may not.
+    #[response(status = 403)]
+    Denied(#[to_schema] Problem),
+    /// There is nothing of that name.
+    #[response(status = 404)]
+    NotFound(#[to_schema] Problem),
+    /// Somebody else changed it since.
+    #[response(status = 409)]
+    Conflict(#[to_schema] Problem),
+    /// The body is too large.
+    #[response(status = 413)]
+    TooLarge(#[to_schema] Problem),
+    /// The configuration stands against it.
+    #[response(status = 422)]
+    Refused(#[to_schema] Problem),
+    /// The disk refuses, or the sidecar is stopping.
+    #[response(status = 503)]
+    Unavailable(#[to_schema] Problem),
+    /// It took too long.
+    #[response(status = 504)]
+    TimedOut(#[to_schema] Problem),
 }
 
 /// Answers 200.

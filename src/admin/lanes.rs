@@ -3,22 +3,26 @@
 use std::collections::HashMap;
 
 use axum::{
-    extract::{Extension, Path, State},
+    extract::{Extension, State},
     response::Response,
 };
 
 use super::{
-    answer::{Refusal, good},
-    server::{Caller, Hub},
+    answer::{Problems, Refusal, good},
+    caller::Caller,
+    extract::Path,
+    server::Hub,
 };
 use crate::{
     config::nearest,
     delivery::{HoldError, LaneState, LaneStatus},
     journal::{self, LaneId},
-    model::{Destination, SourceId},
+    model::{Destination, Role, SourceId},
     wire::{self, ProblemCode, schema},
 };
 
+/// All lanes: what they do, and what became of their events.
+#[utoipa::path(get, path = "/v1/lanes", tag = "lanes", responses((status = 200, body = wire::Lanes), Problems))]
 pub(super) async fn list(State(hub): State<Hub>) -> Response {
     let ledgers: HashMap<LaneId, journal::Ledger> = hub.journal.ledger().into_iter().collect();
     let mut statuses = hub.lanes.lanes();
@@ -34,33 +38,60 @@ pub(super) async fn list(State(hub): State<Hub>) -> Response {
     good(&wire::Lanes { schema: schema::LANES.to_owned(), lanes })
 }
 
+/// Stops a lane: what comes for it waits in the journal.
+#[utoipa::path(
+    post,
+    path = "/v1/lanes/{source}/{destination}/hold",
+    tag = "lanes",
+    params(("source" = String, Path, description = "Its id or name"), ("destination" = String, Path, description = "`segment` or `rudderstack`")),
+    responses((status = 200, body = wire::LaneAnswer), Problems)
+)]
 pub(super) async fn hold(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     Path((source, destination)): Path<(String, String)>,
 ) -> Result<Response, Refusal> {
+    caller.must(Role::Operate)?;
     let id = lane_id(&hub, &source, &destination)?;
     let held = hub.lanes.hold(&id).await.map_err(|error| refused(&error, "The lane is held until the next start, and may go on then."))?;
     tracing::info!(event = "lane_held", lane = %id, uid = caller.uid, "an operator holds the lane: nothing is sent, everything is kept");
     Ok(answer(&hub, &held))
 }
 
+/// Lets a held lane go on.
+#[utoipa::path(
+    post,
+    path = "/v1/lanes/{source}/{destination}/release",
+    tag = "lanes",
+    params(("source" = String, Path, description = "Its id or name"), ("destination" = String, Path, description = "`segment` or `rudderstack`")),
+    responses((status = 200, body = wire::LaneAnswer), Problems)
+)]
 pub(super) async fn release(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     Path((source, destination)): Path<(String, String)>,
 ) -> Result<Response, Refusal> {
+    caller.must(Role::Operate)?;
     let id = lane_id(&hub, &source, &destination)?;
     let released = hub.lanes.release(&id).await.map_err(|error| refused(&error, "The lane is still held; nothing of it is lost."))?;
     tracing::info!(event = "lane_released", lane = %id, uid = caller.uid, "an operator let the lane go on");
     Ok(answer(&hub, &released))
 }
 
+/// Has a lane that waits try again at once.
+#[utoipa::path(
+    post,
+    path = "/v1/lanes/{source}/{destination}/unpark",
+    tag = "lanes",
+    params(("source" = String, Path, description = "Its id or name"), ("destination" = String, Path, description = "`segment` or `rudderstack`")),
+    responses((status = 200, body = wire::LaneAnswer), Problems)
+)]
 pub(super) async fn unpark(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     Path((source, destination)): Path<(String, String)>,
 ) -> Result<Response, Refusal> {
+    caller.must(Role::Operate)?;
     let id = lane_id(&hub, &source, &destination)?;
     let status = hub.lanes.nudge(&id).ok_or_else(|| unknown_lane(&id))?;
     tracing::info!(event = "lane_nudged", lane = %id, uid = caller.uid, "an operator has the lane try again at once");

@@ -1,13 +1,16 @@
 //! The admin API: HTTP and JSON on a unix socket, for the command line and the dashboard.
 //!
-//! It owns the socket. It answers root and its own user, nobody else; its requests, bodies, connections and times are bounded, so
+//! It owns the socket. It answers root, its own user and the groups that the configuration lets in, each as far as its role goes; its requests, bodies, connections and times are bounded, so
 //! that nothing that happens here reaches the way of an event. It never tells a write key, and every change is in the log
 //! with the user who asked for it.
 
 mod answer;
+mod caller;
+mod extract;
 mod lanes;
 mod mask;
 mod quarantine;
+mod router;
 mod routes;
 mod server;
 mod socket;

@@ -1,49 +1,56 @@
 //! The quarantine: what is in it, sending it again, giving it up.
 
 use axum::{
-    body::Bytes,
-    extract::{
-        Extension, Path, Query, State,
-        rejection::{BytesRejection, QueryRejection},
-    },
-    response::{IntoResponse, Response},
+    extract::{Extension, State},
+    response::Response,
 };
-use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::IntoParams;
 
 use super::{
-    answer::{Refusal, good},
+    answer::{Problems, Refusal, good},
+    caller::Caller,
+    extract::{Json, Path, Query},
     lanes::{destination_of, source_id},
     mask::masked,
-    server::{Caller, Hub},
+    server::Hub,
 };
 use crate::{
     journal::{Moved, Pick, QuarantineId, QuarantineRow, Quarantined},
-    model::Envelope,
+    model::{Envelope, Role},
     wire::{PAGE_ENTRIES_MAX, ProblemCode, QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick, schema},
 };
 
 /// What `GET /v1/quarantine` can be asked.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
+    /// Only those of this source, by id or name.
     source: Option<String>,
+    /// Only those that this destination refused: `segment` or `rudderstack`.
     destination: Option<String>,
+    /// Only those whose reason contains this text.
     reason: Option<String>,
+    /// Only those behind this one: `next` of the page before.
     after: Option<u64>,
+    /// How many at most.
     limit: Option<usize>,
 }
 
 /// What `GET /v1/quarantine/{id}` can be asked.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Shown {
+    /// Whether to show what tells of a person: takes the role `reveal`.
     reveal: Option<bool>,
 }
 
-pub(super) async fn list(State(hub): State<Hub>, asked: Result<Query<Asked>, QueryRejection>) -> Result<Response, Refusal> {
-    let Query(asked) = asked.map_err(|error| bad_request(error.body_text()))?;
+/// A page of the quarantine, oldest first.
+#[utoipa::path(get, path = "/v1/quarantine", tag = "quarantine", params(Asked), responses((status = 200, body = QuarantinePage), Problems))]
+pub(super) async fn list(State(hub): State<Hub>, Query(asked): Query<Asked>) -> Result<Response, Refusal> {
     let pick = pick(
         &hub,
         &QuarantinePick { source: asked.source, destination: asked.destination, reason: asked.reason, ..QuarantinePick::default() },
@@ -61,13 +68,24 @@ pub(super) async fn list(State(hub): State<Hub>, asked: Result<Query<Asked>, Que
     Ok(good(&QuarantinePage { schema: schema::QUARANTINE.to_owned(), total_entries, total_events, entries, next }))
 }
 
+/// One entry with its event, masked unless asked otherwise.
+#[utoipa::path(
+    get,
+    path = "/v1/quarantine/{id}",
+    tag = "quarantine",
+    params(("id" = u64, Path, description = "Its number"), Shown),
+    responses((status = 200, body = QuarantineDetail), Problems)
+)]
 pub(super) async fn show(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    asked: Result<Query<Shown>, QueryRejection>,
+    Query(asked): Query<Shown>,
 ) -> Result<Response, Refusal> {
-    let Query(asked) = asked.map_err(|error| bad_request(error.body_text()))?;
+    let reveal = asked.reveal.unwrap_or(false);
+    if reveal {
+        caller.must(Role::Reveal)?;
+    }
     let id = QuarantineId(id.parse().map_err(|_| bad_request("an entry is named by its number".to_owned()))?);
     let pick = Pick { id: Some(id), ..Pick::default() };
     let row = hub.journal.quarantine(&pick, QuarantineId(0), 1).pop().ok_or_else(|| no_entry(&hub, id))?;
@@ -78,7 +96,6 @@ pub(super) async fn show(
         return Err(Refusal::new(ProblemCode::Disk, "the entry is damaged on disk", "Its event cannot be shown or sent again.")
             .meaning("It stays counted as quarantined."));
     };
-    let reveal = asked.reveal.unwrap_or(false);
     if reveal {
         tracing::info!(event = "quarantine_revealed", entry = id.0, uid = caller.uid, "an operator looked at an event unmasked");
     }
@@ -93,15 +110,24 @@ pub(super) async fn show(
     }))
 }
 
+/// Sends entries again.
+#[utoipa::path(
+    post,
+    path = "/v1/quarantine/redrive",
+    tag = "quarantine",
+    request_body = QuarantinePick,
+    responses((status = 200, body = QuarantineMoved), Problems)
+)]
 pub(super) async fn redrive(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
-    body: Result<Bytes, BytesRejection>,
+    Json(asked): Json<QuarantinePick>,
 ) -> Result<Response, Refusal> {
-    let (asked, pick) = meant(&hub, body)?;
+    let pick = meant(&hub, &asked)?;
     if asked.dry_run {
         return Ok(moved(hub.journal.quarantine_count(&pick), asked.dry_run));
     }
+    caller.must(Role::Operate)?;
     let done = hub.journal.redrive(pick).await.map_err(|error| {
         Refusal::undurable(
             &error,
@@ -119,15 +145,24 @@ pub(super) async fn redrive(
     Ok(moved(done, false))
 }
 
+/// Gives entries up: they count as purged.
+#[utoipa::path(
+    post,
+    path = "/v1/quarantine/release",
+    tag = "quarantine",
+    request_body = QuarantinePick,
+    responses((status = 200, body = QuarantineMoved), Problems)
+)]
 pub(super) async fn release(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
-    body: Result<Bytes, BytesRejection>,
+    Json(asked): Json<QuarantinePick>,
 ) -> Result<Response, Refusal> {
-    let (asked, pick) = meant(&hub, body)?;
+    let pick = meant(&hub, &asked)?;
     if asked.dry_run {
         return Ok(moved(hub.journal.quarantine_count(&pick), asked.dry_run));
     }
+    caller.must(Role::Operate)?;
     let named = format!("{pick:?}");
     let done = hub
         .journal
@@ -153,21 +188,14 @@ fn moved(moved: Moved, dry_run: bool) -> Response {
 }
 
 /// Which entries a change is about. Nothing is not everything: that has to be said.
-fn meant(hub: &Hub, body: Result<Bytes, BytesRejection>) -> Result<(QuarantinePick, Pick), Refusal> {
-    let body = body.map_err(|error| match error.into_response().status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Refusal::new(ProblemCode::TooLarge, "the body is too large", "A change fits in a few hundred bytes.")
-        }
-        _ => bad_request("the body cannot be read".to_owned()),
-    })?;
-    let asked: QuarantinePick = serde_json::from_slice(&body).map_err(|error| bad_request(format!("the body cannot be read: {error}")))?;
+fn meant(hub: &Hub, asked: &QuarantinePick) -> Result<Pick, Refusal> {
     if !asked.says_which() {
         return Err(bad_request("it does not say which entries are meant: id, source, destination, reason, or all".to_owned()));
     }
-    let pick = pick(hub, &asked)?;
+    let pick = pick(hub, asked)?;
     match pick.id {
         Some(id) if hub.journal.quarantine(&pick, QuarantineId(0), 1).is_empty() => Err(no_entry(hub, id)),
-        _ => Ok((asked, pick)),
+        _ => Ok(pick),
     }
 }
 

@@ -1,20 +1,22 @@
 //! Routes: how they stand, flips, undo, history, and the kill switch.
 
 use axum::{
-    Json,
-    extract::{Extension, Path, Query, State, rejection::JsonRejection},
+    extract::{Extension, State},
     response::Response,
 };
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{
-    answer::{Refusal, good},
+    answer::{Problems, Refusal, good},
+    caller::Caller,
+    extract::{Json, Path, Query},
     lanes::source_id,
-    server::{Caller, Hub},
+    server::Hub,
 };
 use crate::{
     control::{Asked, FlipError, Flipped, Kill, ReloadError, SourceStanding, Undoing},
-    model::{Destination, Revision},
+    model::{Destination, Revision, Role},
     routing::{Author, Change, Deed, Route},
     wire::{self, ProblemCode, RouteShares, schema},
 };
@@ -27,11 +29,15 @@ const CHANGES_USUAL: usize = 20;
 const CHANGES_MAX: usize = 1_000;
 
 /// How many changes to tell.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Newest {
+    /// Twenty when it is not said.
     count: Option<usize>,
 }
 
+/// How all routes stand.
+#[utoipa::path(get, path = "/v1/routes", tag = "routes", responses((status = 200, body = wire::Routes), Problems))]
 pub(super) async fn list(State(hub): State<Hub>) -> Response {
     let standing = hub.switchboard.standing();
     good(&wire::Routes {
@@ -42,13 +48,18 @@ pub(super) async fn list(State(hub): State<Hub>) -> Response {
     })
 }
 
+/// Gives a source another route, from the next event on.
+#[utoipa::path(post, path = "/v1/sources/{source}/route", tag = "routes", params(("source" = String, Path, description = "Its id or name")), request_body = wire::RouteAsked, responses((status = 200, body = wire::RoutesChanged), Problems))]
 pub(super) async fn flip(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     Path(source): Path<String>,
-    body: Result<Json<wire::RouteAsked>, JsonRejection>,
+    Json(asked): Json<wire::RouteAsked>,
 ) -> Result<Response, Refusal> {
-    let wire::RouteAsked { route, verify, if_revision, reason, dry_run } = read(body)?;
+    let wire::RouteAsked { route, verify, if_revision, reason, dry_run } = asked;
+    if !dry_run {
+        caller.must(Role::Operate)?;
+    }
     let route: Route =
         route.parse().map_err(|error| unusable(&error, "Routes: segment-only, shadow=25%, both, cutover=25%, rudderstack-only"))?;
     let verify = verify.map(|share| share.parse()).transpose().map_err(|error| unusable(&error, "A verify share is written like 1%"))?;
@@ -59,12 +70,17 @@ pub(super) async fn flip(
     Ok(changed(&hub, &[flipped.map_err(refused)?], dry_run))
 }
 
+/// Takes changes of routes back, each by a change of its own.
+#[utoipa::path(post, path = "/v1/routes/undo", tag = "routes", request_body = wire::UndoAsked, responses((status = 200, body = wire::RoutesChanged), Problems))]
 pub(super) async fn undo(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
-    body: Result<Json<wire::UndoAsked>, JsonRejection>,
+    Json(asked): Json<wire::UndoAsked>,
 ) -> Result<Response, Refusal> {
-    let wire::UndoAsked { source, to_revision, reason, dry_run } = read(body)?;
+    let wire::UndoAsked { source, to_revision, reason, dry_run } = asked;
+    if !dry_run {
+        caller.must(Role::Operate)?;
+    }
     let undoing = match (source, to_revision) {
         (Some(_), Some(_)) => {
             return Err(Refusal::new(ProblemCode::BadRequest, "an undo names a source or a revision, not both", "Leave one of them out."));
@@ -79,12 +95,16 @@ pub(super) async fn undo(
     Ok(changed(&hub, &undone.map_err(refused)?, dry_run))
 }
 
+/// The newest changes, newest first.
+#[utoipa::path(get, path = "/v1/routes/history", tag = "routes", params(Newest), responses((status = 200, body = wire::RouteHistory), Problems))]
 pub(super) async fn history(State(hub): State<Hub>, Query(newest): Query<Newest>) -> Response {
     let count = newest.count.unwrap_or(CHANGES_USUAL).min(CHANGES_MAX);
     let changes = hub.switchboard.changes(count).iter().map(event).collect();
     good(&wire::RouteHistory { schema: schema::ROUTE_HISTORY.to_owned(), changes })
 }
 
+/// Whether the lines of the history hold together.
+#[utoipa::path(get, path = "/v1/routes/audit", tag = "routes", responses((status = 200, body = wire::AuditVerdict), Problems))]
 pub(super) async fn audit(State(hub): State<Hub>) -> Response {
     let audit = hub.switchboard.audit();
     good(&wire::AuditVerdict {
@@ -95,16 +115,21 @@ pub(super) async fn audit(State(hub): State<Hub>) -> Response {
     })
 }
 
+/// How the kill switch stands.
+#[utoipa::path(get, path = "/v1/kill", tag = "routes", responses((status = 200, body = wire::KillStatus), Problems))]
 pub(super) async fn kill_status(State(hub): State<Hub>) -> Response {
     kill_answer(&hub, false)
 }
 
+/// Sends everything to Segment alone, and holds the queues to RudderStack.
+#[utoipa::path(post, path = "/v1/kill/on", tag = "routes", request_body = wire::KillAsked, responses((status = 200, body = wire::KillStatus), Problems))]
 pub(super) async fn kill_on(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
-    body: Result<Json<wire::KillAsked>, JsonRejection>,
+    Json(asked): Json<wire::KillAsked>,
 ) -> Result<Response, Refusal> {
-    let reason = worded(read(body)?.reason)?;
+    caller.must(Role::Operate)?;
+    let reason = worded(asked.reason)?;
     let turned = hub.switchboard.kill(Kill::On, Author::Uid(caller.uid), reason).await;
     let turned = turned.map_err(|error| {
         refused(error).meaning("Everything goes to Segment now, but only until the next start: the switch could not be kept on disk.")
@@ -112,18 +137,24 @@ pub(super) async fn kill_on(
     Ok(kill_answer(&hub, turned))
 }
 
+/// Gives the routes back, and lets the queues go on.
+#[utoipa::path(post, path = "/v1/kill/off", tag = "routes", request_body = wire::KillAsked, responses((status = 200, body = wire::KillStatus), Problems))]
 pub(super) async fn kill_off(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
-    body: Result<Json<wire::KillAsked>, JsonRejection>,
+    Json(asked): Json<wire::KillAsked>,
 ) -> Result<Response, Refusal> {
-    let reason = worded(read(body)?.reason)?;
+    caller.must(Role::Operate)?;
+    let reason = worded(asked.reason)?;
     let turned = hub.switchboard.kill(Kill::Off, Author::Uid(caller.uid), reason).await;
     let turned = turned.map_err(|error| refused(error).meaning("The kill switch is still on: everything goes to Segment."))?;
     Ok(kill_answer(&hub, turned))
 }
 
+/// Reads the configuration again.
+#[utoipa::path(post, path = "/v1/reload", tag = "routes", responses((status = 200, body = wire::ReloadAnswer), Problems))]
 pub(super) async fn reload(State(hub): State<Hub>, Extension(caller): Extension<Caller>) -> Result<Response, Refusal> {
+    caller.must(Role::Operate)?;
     let Some(reloader) = &hub.reloader else {
         return Err(Refusal::new(ProblemCode::Refused, "this sidecar has no configuration file to read again", "Start it anew."));
     };
@@ -218,13 +249,6 @@ fn event(change: &Change) -> wire::RouteEvent {
         reason: change.reason.clone(),
         undoes: change.undoes.map(|revision| revision.0),
     }
-}
-
-fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Refusal> {
-    body.map(|Json(asked)| asked).map_err(|rejection| {
-        let code = if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE { ProblemCode::TooLarge } else { ProblemCode::BadRequest };
-        Refusal::new(code, rejection.body_text(), "Is the sidecar of the client's version? segue version")
-    })
 }
 
 fn worded(reason: Option<String>) -> Result<Option<String>, Refusal> {

@@ -3,13 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use axum::{
-    Router,
-    extract::{DefaultBodyLimit, Extension, Request, State},
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
-    routing::{get, post},
-};
+use axum::{Router, extract::Extension, response::IntoResponse};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -24,28 +18,24 @@ use tokio::{
 };
 
 use super::{
-    answer::{Refusal, good},
-    lanes, quarantine, routes,
+    answer::Refusal,
+    caller::{Caller, gid_of},
+    router::{BODY_BYTES_MAX, router},
     socket::{Socket, SocketError},
 };
 use crate::{
+    config::Access,
     control::{Reloader, Switchboard},
     delivery::LaneControl,
-    journal::{self, Journal},
+    journal::Journal,
     routing::Sources,
-    wire::{self, ProblemCode, schema},
+    wire::ProblemCode,
 };
 
 /// Connections at one time; more wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 32;
-/// Requests at work at one time; more wait for their turn.
-const REQUESTS_MAX: usize = 4;
-/// A larger body is refused.
-const BODY_BYTES_MAX: usize = 64 << 10;
 /// How long the head of a request may take, and the pause before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request may take, its body and its turn included: a change may wait for the disk.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 /// How long a connection may live.
 const CONNECTION_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -64,12 +54,6 @@ pub struct Hub {
     pub sources: Arc<ArcSwap<Sources>>,
 }
 
-/// Who asks, by the system's word.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Caller {
-    pub(super) uid: u32,
-}
-
 /// The running server. Dropping it ends it.
 #[derive(Debug)]
 pub struct AdminServer {
@@ -77,13 +61,16 @@ pub struct AdminServer {
 }
 
 impl AdminServer {
-    /// Listens at `path` and serves. Blocks for a moment.
+    /// Listens at `path` and serves those whom `access` lets in. Blocks for a moment.
     ///
     /// # Errors
     /// When the socket cannot be made there.
-    pub fn start(path: &Path, hub: Hub) -> Result<Self, SocketError> {
-        let socket = Socket::bind(path)?;
-        Ok(Self { task: tokio::spawn(serve(socket, router(hub))) })
+    pub fn start(path: &Path, access: &Access, hub: Hub) -> Result<Self, SocketError> {
+        for name in access.group.iter().chain(&access.operate).chain(&access.reveal).filter(|name| gid_of(name).is_none()) {
+            tracing::error!(event = "admin_group_unknown", group = name.as_str(), "[admin] names a group that this machine does not have");
+        }
+        let socket = Socket::bind(path, access.group.as_deref().and_then(gid_of))?;
+        Ok(Self { task: tokio::spawn(serve(socket, Arc::new(access.clone()), router(hub))) })
     }
 
     /// Ends it: when this returns, nothing of it holds the journal any more.
@@ -99,7 +86,7 @@ impl Drop for AdminServer {
     }
 }
 
-async fn serve(socket: Socket, router: Router) {
+async fn serve(socket: Socket, access: Arc<Access>, router: Router) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // Connections end with this task.
     let mut connections = JoinSet::new();
@@ -110,20 +97,19 @@ async fn serve(socket: Socket, router: Router) {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let router = router.clone();
+        let (router, access) = (router.clone(), Arc::clone(&access));
         connections.spawn(async move {
-            let _ = timeout(CONNECTION_TIMEOUT, converse(stream, router)).await;
+            let _ = timeout(CONNECTION_TIMEOUT, converse(stream, &access, router)).await;
             drop(slot);
         });
     }
 }
 
-async fn converse(stream: UnixStream, router: Router) {
-    let own = rustix::process::geteuid().as_raw();
-    let caller = match stream.peer_cred() {
-        Ok(peer) if peer.uid() == 0 || peer.uid() == own => Caller { uid: peer.uid() },
-        peer => {
-            tracing::warn!(event = "admin_denied", uid = peer.ok().map(|peer| peer.uid()), "another user was refused at the admin socket");
+async fn converse(stream: UnixStream, access: &Arc<Access>, router: Router) {
+    let caller = match Caller::of(&stream, access).await {
+        Ok(caller) => caller,
+        Err(stranger) => {
+            tracing::warn!(event = "admin_denied", uid = stranger.uid, "another user was refused at the admin socket");
             return deny(stream).await;
         }
     };
@@ -144,7 +130,7 @@ const DENIED_PATIENCE: Duration = Duration::from_secs(1);
 async fn deny(mut stream: UnixStream) {
     let refusal = Refusal::new(
         ProblemCode::Denied,
-        "this socket answers its own user and root only",
+        "this socket answers its own user, root and the group of [admin] in the configuration only",
         "Run the command as the sidecar's user, for example with sudo -u.",
     );
     let bytes = axum::body::to_bytes(refusal.into_response().into_body(), BODY_BYTES_MAX).await.unwrap_or_default();
@@ -160,68 +146,4 @@ async fn deny(mut stream: UnixStream) {
         copy(&mut stream, &mut sink()).await
     };
     let _ = timeout(2 * DENIED_PATIENCE, told).await;
-}
-
-fn router(hub: Hub) -> Router {
-    let turns = Arc::new(Semaphore::new(REQUESTS_MAX));
-    Router::new()
-        .route("/v1/health", get(health))
-        .route("/v1/lanes", get(lanes::list))
-        .route("/v1/lanes/{source}/{destination}/hold", post(lanes::hold))
-        .route("/v1/lanes/{source}/{destination}/release", post(lanes::release))
-        .route("/v1/lanes/{source}/{destination}/unpark", post(lanes::unpark))
-        .route("/v1/routes", get(routes::list))
-        .route("/v1/routes/history", get(routes::history))
-        .route("/v1/routes/audit", get(routes::audit))
-        .route("/v1/routes/undo", post(routes::undo))
-        .route("/v1/sources/{source}/route", post(routes::flip))
-        .route("/v1/reload", post(routes::reload))
-        .route("/v1/kill", get(routes::kill_status))
-        .route("/v1/kill/on", post(routes::kill_on))
-        .route("/v1/kill/off", post(routes::kill_off))
-        .route("/v1/quarantine", get(quarantine::list))
-        .route("/v1/quarantine/redrive", post(quarantine::redrive))
-        .route("/v1/quarantine/release", post(quarantine::release))
-        .route("/v1/quarantine/{id}", get(quarantine::show))
-        .fallback(unknown)
-        .method_not_allowed_fallback(unknown)
-        .with_state(hub)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(turns, in_turn))
-}
-
-/// Lets a few requests work at a time, each for a while.
-async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    let answered = timeout(REQUEST_TIMEOUT, async {
-        let _turn = turns.acquire().await;
-        next.run(request).await
-    });
-    answered.await.unwrap_or_else(|_| {
-        Refusal::new(ProblemCode::TimedOut, "the request took too long", "Look at how things stand now, and ask again.")
-            .meaning("A change may have been made.")
-            .into_response()
-    })
-}
-
-async fn health(State(hub): State<Hub>) -> Response {
-    let journal = match hub.journal.health() {
-        journal::Health::Writable => "writable",
-        journal::Health::Full => "full",
-        journal::Health::Broken => "broken",
-    };
-    good(&wire::Health {
-        schema: schema::HEALTH.to_owned(),
-        ready: journal == "writable",
-        journal: journal.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    })
-}
-
-async fn unknown(request: Request) -> Refusal {
-    let what = format!("there is no {} {}", request.method(), request.uri().path());
-    Refusal::new(
-        ProblemCode::NotFound,
-        what,
-        "This version has /v1/health, /v1/routes, /v1/kill, /v1/lanes and /v1/quarantine; is it older than the client?",
-    )
 }

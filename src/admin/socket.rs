@@ -4,12 +4,13 @@ use std::{
     fs::{self, DirBuilder, Permissions},
     io,
     os::unix::{
-        fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
+        fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown},
         net::UnixStream,
     },
     path::{Path, PathBuf},
 };
 
+use nix::unistd::Gid;
 use tokio::net::UnixListener;
 
 /// A bound socket. Its file goes with it.
@@ -65,13 +66,15 @@ const UNFINISHED: &str = ".tmp";
 impl Socket {
     /// Listens at `path`. A socket of our own that nobody answers at is replaced; the directory is made with mode 0700 when there is
     /// none. Blocks for a moment. To be called on a tokio runtime.
-    pub(super) fn bind(path: &Path) -> Result<Self, SocketError> {
+    ///
+    /// Some group: its members may connect, too, and a directory that is made lets them through.
+    pub(super) fn bind(path: &Path, group: Option<Gid>) -> Result<Self, SocketError> {
         let system = |source| SocketError::System { path: path.to_owned(), source };
         let bytes = path.as_os_str().len() + UNFINISHED.len();
         if bytes > PATH_BYTES_MAX {
             return Err(SocketError::TooLong { path: path.to_owned(), bytes });
         }
-        check_directory(path)?;
+        check_directory(path, group)?;
         check_present(path)?;
         // Made under another name and put in place whole: nobody finds it before its mode is right.
         let mut unfinished = path.as_os_str().to_owned();
@@ -80,7 +83,7 @@ impl Socket {
         check_present(&unfinished)?;
         let _ = fs::remove_file(&unfinished);
         let listener = UnixListener::bind(&unfinished).map_err(system)?;
-        let made = fs::set_permissions(&unfinished, Permissions::from_mode(0o600)).and_then(|()| fs::rename(&unfinished, path));
+        let made = give(&unfinished, group, 0o600).and_then(|()| fs::rename(&unfinished, path));
         if let Err(error) = made {
             let _ = fs::remove_file(&unfinished);
             return Err(system(error));
@@ -98,17 +101,33 @@ impl Drop for Socket {
     }
 }
 
+/// Gives a file its owner's mode, and the group, if there is one, as much.
+fn give(path: &Path, group: Option<Gid>, mode: u32) -> io::Result<()> {
+    match group {
+        None => fs::set_permissions(path, Permissions::from_mode(mode)),
+        Some(group) => {
+            chown(path, None, Some(group.as_raw()))?;
+            fs::set_permissions(path, Permissions::from_mode(mode | mode >> 3))
+        }
+    }
+}
+
 fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
 /// Has a directory that no other user can exchange the socket in.
-fn check_directory(path: &Path) -> Result<(), SocketError> {
+fn check_directory(path: &Path, group: Option<Gid>) -> Result<(), SocketError> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let system = |source| SocketError::System { path: path.to_owned(), source };
     let found = match fs::metadata(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(system)?;
+            if let Some(group) = group {
+                chown(directory, None, Some(group.as_raw())).map_err(system)?;
+                // Through it to the socket, and nothing more.
+                fs::set_permissions(directory, Permissions::from_mode(0o710)).map_err(system)?;
+            }
             fs::metadata(directory).map_err(system)?
         }
         found => found.map_err(system)?,
@@ -156,28 +175,38 @@ mod tests {
     async fn the_socket_is_ours_alone_and_goes_with_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/admin.sock");
-        let socket = Socket::bind(&path).unwrap();
+        let socket = Socket::bind(&path, None).unwrap();
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
-        assert!(matches!(Socket::bind(&path), Err(SocketError::Taken(_))));
+        assert!(matches!(Socket::bind(&path, None), Err(SocketError::Taken(_))));
         drop(socket);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_group_gets_through_to_the_socket_and_no_further() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run/admin.sock");
+        let own = Gid::from_raw(rustix::process::getegid().as_raw());
+        let _socket = Socket::bind(&path, Some(own)).unwrap();
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o660, 0o710));
+        assert_eq!(fs::metadata(&path).unwrap().gid(), own.as_raw());
     }
 
     #[tokio::test]
     async fn a_stale_socket_is_replaced_and_nothing_else_is() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
-        let mut stale = Socket::bind(&path).unwrap();
+        let mut stale = Socket::bind(&path, None).unwrap();
         stale.inode = 0;
         drop(stale);
         assert!(path.exists(), "it was left behind, as by a kill");
-        drop(Socket::bind(&path).unwrap());
+        drop(Socket::bind(&path, None).unwrap());
 
         let target = dir.path().join("precious");
         fs::write(&target, "kept").unwrap();
         symlink(&target, &path).unwrap();
-        assert!(matches!(Socket::bind(&path), Err(SocketError::Foreign { what: "a symbolic link", .. })));
-        assert!(matches!(Socket::bind(&target), Err(SocketError::Foreign { what: "no socket", .. })));
+        assert!(matches!(Socket::bind(&path, None), Err(SocketError::Foreign { what: "a symbolic link", .. })));
+        assert!(matches!(Socket::bind(&target, None), Err(SocketError::Foreign { what: "no socket", .. })));
         assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
     }
 
@@ -185,8 +214,8 @@ mod tests {
     async fn a_directory_that_others_may_write_to_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(Socket::bind(&dir.path().join("admin.sock")), Err(SocketError::OpenDirectory(_))));
+        assert!(matches!(Socket::bind(&dir.path().join("admin.sock"), None), Err(SocketError::OpenDirectory(_))));
         let long = dir.path().join("x".repeat(120));
-        assert!(matches!(Socket::bind(&long), Err(SocketError::TooLong { .. })));
+        assert!(matches!(Socket::bind(&long, None), Err(SocketError::TooLong { .. })));
     }
 }

@@ -335,7 +335,7 @@ async fn drained(journal: &Journal, deadline: Instant) {
 /// Without its socket a sidecar still takes and delivers events: it says so and goes on.
 fn start_admin(config: &Config, hub: Hub) -> Option<AdminServer> {
     let path = config.admin_socket()?;
-    match AdminServer::start(&path, hub) {
+    match AdminServer::start(&path, &config.access, hub) {
         Ok(server) => Some(server),
         Err(error) => {
             tracing::error!(event = "admin_off", %error, "the admin API is off: `segue route`, `segue kill`, `segue hold` and `segue quarantine` cannot reach this sidecar");

@@ -95,7 +95,7 @@ fn told(error: &ClientError, talk: &Talk) -> Exit {
         ClientError::Problem(problem) => (
             format!("{}\n  {}", inert(&problem.means), inert(&problem.fix)),
             match problem.code {
-                ProblemCode::NotFound | ProblemCode::BadRequest => Exit::Usage,
+                ProblemCode::NotFound | ProblemCode::BadRequest | ProblemCode::NotAllowed => Exit::Usage,
                 ProblemCode::Denied => Exit::Denied,
                 ProblemCode::Conflict => Exit::Conflict,
                 ProblemCode::Refused => Exit::Refused,

@@ -37,7 +37,7 @@ pub enum ClientError {
     /// Nobody answers there.
     #[error("no sidecar answers at {0}")]
     NotRunning(PathBuf),
-    /// The socket may not be used, by the system's word or the sidecar's.
+    /// The socket may not be used, by the system's word.
     #[error("{path} belongs to another user")]
     Denied {
         /// The socket.
@@ -89,10 +89,7 @@ impl Client {
             return serde_json::from_slice(&bytes).map_err(unreadable);
         }
         let problem: Problem = serde_json::from_slice(&bytes).map_err(unreadable)?;
-        match status {
-            StatusCode::FORBIDDEN => Err(ClientError::Denied { path: self.socket.clone() }),
-            _ => Err(ClientError::Problem(Box::new(problem))),
-        }
+        Err(ClientError::Problem(Box::new(problem)))
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {

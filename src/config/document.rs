@@ -179,7 +179,8 @@ fn floor_char(text: &str, byte: usize) -> usize {
 }
 
 /// Headers that are shown whole.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
+    "admin",
     "tls",
     "journal",
     "segment",

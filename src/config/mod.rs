@@ -4,6 +4,7 @@
 //! once, each with its place, its code, what it means and the fix; that a [`Config`] which came from [`load`] needs no
 //! second look; and that no write key is ever printed. It never opens a socket and never starts anything.
 
+mod access;
 mod check;
 mod choice;
 mod code;
@@ -27,6 +28,7 @@ mod value;
 
 use std::{path::PathBuf, time::Duration};
 
+pub use access::Access;
 pub use check::machine as check_machine;
 pub use code::{Code, UnknownCode};
 pub use environment::Environment;
@@ -59,6 +61,8 @@ pub struct Config {
     pub telemetry: telemetry::Settings,
     /// Where operators get at the sidecar: the admin API's socket, or the kill file.
     pub admin: ControlPlace,
+    /// Who may use that socket.
+    pub access: Access,
     /// The file that turns the kill switch on.
     pub kill_file: ControlPlace,
     /// The sources, in the order of the file. No two share an id, a name or a Segment key.
@@ -149,6 +153,7 @@ impl Default for Config {
             delivery: delivery::Settings::default(),
             telemetry: telemetry::Settings::default(),
             admin: ControlPlace::default(),
+            access: Access::default(),
             kill_file: ControlPlace::default(),
             sources: Vec::new(),
             data_directory: DataDirectory::Lasting,

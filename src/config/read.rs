@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Code, Config, ControlPlace, DataDirectory, check,
+    Access, Code, Config, ControlPlace, DataDirectory, access, check,
     choice::TlsMode,
     destinations,
     section::Section,
@@ -45,7 +45,7 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
     let destinations = destinations::read(session, &mut root);
     let telemetry = telemetry(session, &mut root, metrics);
     let limits = limits(session, &mut root);
-    let (admin, kill_file) = admin(session, &mut root);
+    let (admin, kill_file, access) = admin(session, &mut root);
     let sources = sources::read(session, &mut root, destinations.rudderstack.is_some());
     root.finish(session);
     let config = Config {
@@ -58,6 +58,7 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
         telemetry,
         admin,
         kill_file,
+        access,
         sources,
         data_directory,
         drain_timeout,
@@ -151,8 +152,8 @@ fn telemetry(session: &mut Session<'_>, root: &mut Section, metrics: Listen) -> 
     telemetry::Settings { metrics: metrics.0, format, level }
 }
 
-/// The socket, and the kill file.
-fn admin(session: &mut Session<'_>, root: &mut Section) -> (ControlPlace, ControlPlace) {
+/// The socket, the kill file, and who may use the socket.
+fn admin(session: &mut Session<'_>, root: &mut Section) -> (ControlPlace, ControlPlace, Access) {
     let mut section = root.table(session, "admin");
     let mut place = |name| {
         let File(path) = section.value(session, name, File(None));
@@ -162,9 +163,10 @@ fn admin(session: &mut Session<'_>, root: &mut Section) -> (ControlPlace, Contro
             Some(path) => ControlPlace::At(session.resolve(&path)),
         }
     };
-    let places = (place("socket"), place("kill_file"));
+    let (socket, kill_file) = (place("socket"), place("kill_file"));
+    let access = access::read(session, &mut section, &socket);
     section.finish(session);
-    places
+    (socket, kill_file, access)
 }
 
 fn limits(session: &mut Session<'_>, root: &mut Section) -> Limits {

@@ -6,8 +6,10 @@
 
 mod kill_file;
 mod reload;
+mod standing;
 mod switchboard;
 
 pub use kill_file::{KillFile, POLL_INTERVAL};
 pub use reload::{Read, ReloadError, Reloaded, Reloader, Reread};
-pub use switchboard::{Asked, Audit, FlipError, Flipped, Kill, SourceStanding, Standing, Switchboard, Undoing};
+pub use standing::{Asked, Audit, FlipError, Flipped, SourceStanding, Standing, Undoing};
+pub use switchboard::{Kill, Switchboard};

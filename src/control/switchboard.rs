@@ -5,12 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
+use super::{Asked, Audit, FlipError, Flipped, SourceStanding, Standing, Undoing};
 use crate::{
     clock::Clock,
     delivery::LaneControl,
     journal::{ChangeError, Journal},
     model::{Percent, Revision, SourceId},
-    routing::{Author, Change, Deed, History, Route, Rule, Seal, Source, SourceConflict, Sources, Stage},
+    routing::{Author, Change, Deed, History, Route, Source, Sources, Stage},
 };
 
 /// Changes routes and the kill switch, one change at a time. Clones share it.
@@ -41,120 +42,6 @@ struct Inner {
 enum DataPlane {
     Known,
     Unknown,
-}
-
-/// A change of one source's route, as it is asked for.
-#[derive(Debug, Clone)]
-pub struct Asked {
-    /// The source.
-    pub source: SourceId,
-    /// Its new route, but for the verify share.
-    pub route: Route,
-    /// Its new verify share; None: it stays.
-    pub verify: Option<Percent>,
-    /// The revision of the source that the author looked at; None: whatever it is now.
-    pub based_on: Option<Revision>,
-    /// Who asks.
-    pub by: Author,
-    /// Why.
-    pub reason: Option<String>,
-}
-
-/// What is to be taken back.
-#[derive(Debug, Clone)]
-pub enum Undoing {
-    /// The newest change of any route.
-    Newest,
-    /// The newest change of this source's route.
-    Of(SourceId),
-    /// All changes after this revision.
-    To(Revision),
-}
-
-/// What came of a change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flipped {
-    /// How the source stood before.
-    pub before: SourceStanding,
-    /// How it stands now; the same when it had that route already.
-    pub after: SourceStanding,
-}
-
-/// How a source stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceStanding {
-    /// Its id.
-    pub id: SourceId,
-    /// Its name.
-    pub name: String,
-    /// The revision that changed its route, or anything of it by a reload; 0: it is as the configuration had it at the start.
-    pub revision: Revision,
-    /// Its route. The kill switch stands above it.
-    pub route: Route,
-    /// Its route in the configuration.
-    pub configured: Route,
-    /// Its rules, which are the configuration's.
-    pub rules: Vec<Rule>,
-}
-
-/// How everything stands at one moment.
-#[derive(Debug, Clone)]
-pub struct Standing {
-    /// The newest revision.
-    pub revision: Revision,
-    /// What turned the kill switch on; None: it is off.
-    pub killed: Option<Change>,
-    /// All configured sources, in the configuration's order.
-    pub sources: Vec<SourceStanding>,
-}
-
-/// What the history's seals say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Audit {
-    /// How many lines there are.
-    pub lines: usize,
-    /// Which of them, counted from 1, were changed or stand behind one that is gone.
-    pub broken: Vec<usize>,
-    /// The newest line's seal: whoever notes it elsewhere finds out when all lines are written anew.
-    pub seal: Seal,
-}
-
-/// Why nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum FlipError {
-    /// There is no such source in the configuration.
-    #[error("there is no source {0} in the configuration")]
-    UnknownSource(SourceId),
-    /// The source changed since the author looked at it.
-    #[error("{name} changed since: it is at revision {}, not {asked}", current.revision)]
-    Conflict {
-        /// The source's name.
-        name: String,
-        /// The revision that the author looked at.
-        asked: Revision,
-        /// How it stands.
-        current: Box<SourceStanding>,
-        /// What changed it; None when the configuration did.
-        change: Option<Box<Change>>,
-    },
-    /// RudderStack's share needs its key.
-    #[error("{0} has no rudderstack_write_key")]
-    NoRudderKey(String),
-    /// RudderStack's share needs an address.
-    #[error("the configuration has no [rudderstack] url")]
-    NoRudderUrl,
-    /// Two sources claim one key or id.
-    #[error(transparent)]
-    Sources(#[from] SourceConflict),
-    /// There is nothing to take back.
-    #[error("there is no change to undo")]
-    NothingToUndo,
-    /// There was no such revision yet.
-    #[error("there is no revision {0} yet")]
-    NoRevision(Revision),
-    /// It could not be made durable.
-    #[error(transparent)]
-    Journal(#[from] ChangeError),
 }
 
 impl Switchboard {

@@ -1,9 +1,10 @@
 //! Lanes, as the admin API tells of them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// All lanes, sorted by source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Lanes {
     /// [`schema::LANES`](super::schema::LANES)
     pub schema: String,
@@ -12,7 +13,7 @@ pub struct Lanes {
 }
 
 /// The answer to a change of one lane: how it stands now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LaneAnswer {
     /// [`schema::LANE`](super::schema::LANE)
     pub schema: String,
@@ -22,7 +23,7 @@ pub struct LaneAnswer {
 }
 
 /// One lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Lane {
     /// The source's id.
     pub source: String,
@@ -51,7 +52,7 @@ pub struct Lane {
 }
 
 /// What became of a lane's events. `planned` is the sum of the others, always.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Ledger {
     /// Events journalled for the lane.
     pub planned: u64,
@@ -71,8 +72,19 @@ pub struct Ledger {
     pub purged: u64,
 }
 
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Me {
+    /// [`schema::ME`](super::schema::ME)
+    pub schema: String,
+    /// The caller's user id, by the system's word.
+    pub uid: u32,
+    /// What it may do: `look`, `operate`, `reveal`.
+    pub roles: Vec<String>,
+}
+
 /// How the sidecar is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     /// [`schema::HEALTH`](super::schema::HEALTH)
     pub schema: String,

@@ -8,7 +8,7 @@ mod problem;
 mod quarantine;
 mod route;
 
-pub use lane::{Health, Lane, LaneAnswer, Lanes, Ledger};
+pub use lane::{Health, Lane, LaneAnswer, Lanes, Ledger, Me};
 pub use problem::{Problem, ProblemCode};
 pub use quarantine::{QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick};
 pub use route::{
@@ -27,6 +27,8 @@ pub mod schema {
     pub const LANE: &str = "segue.lane/v1";
     /// [`Health`](super::Health)
     pub const HEALTH: &str = "segue.admin-health/v1";
+    /// [`Me`](super::Me)
+    pub const ME: &str = "segue.me/v1";
     /// [`QuarantinePage`](super::QuarantinePage)
     pub const QUARANTINE: &str = "segue.quarantine/v1";
     /// [`QuarantineDetail`](super::QuarantineDetail)

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Why a request was not done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// [`schema::PROBLEM`](super::schema::PROBLEM)
     pub schema: String,
@@ -20,7 +21,7 @@ pub struct Problem {
 }
 
 /// The kinds of problems.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemCode {
     /// The request cannot be understood.
@@ -37,6 +38,8 @@ pub enum ProblemCode {
     Refused,
     /// The caller may not.
     Denied,
+    /// The path does not take that method.
+    NotAllowed,
     /// The body is too large.
     TooLarge,
     /// It took too long.

@@ -1,9 +1,10 @@
 //! The quarantine, as the admin API tells of it.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A page of the quarantine, oldest entry first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QuarantinePage {
     /// [`schema::QUARANTINE`](super::schema::QUARANTINE)
     pub schema: String,
@@ -19,7 +20,7 @@ pub struct QuarantinePage {
 }
 
 /// One entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QuarantineEntry {
     /// Its number.
     pub id: u64,
@@ -47,7 +48,7 @@ pub struct QuarantineEntry {
 }
 
 /// One entry with its event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QuarantineDetail {
     /// [`schema::QUARANTINE_ENTRY`](super::schema::QUARANTINE_ENTRY)
     pub schema: String,
@@ -66,7 +67,7 @@ pub struct QuarantineDetail {
 }
 
 /// Which entries are meant: those that fit everything named. Naming nothing takes `all`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuarantinePick {
     /// This one.
@@ -98,7 +99,7 @@ impl QuarantinePick {
 }
 
 /// How much was moved.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QuarantineMoved {
     /// [`schema::QUARANTINE_MOVED`](super::schema::QUARANTINE_MOVED)
     pub schema: String,

@@ -1,9 +1,10 @@
 //! Routes and their changes, as the admin API tells of them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How all routes stand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Routes {
     /// [`schema::ROUTES`](super::schema::ROUTES)
     pub schema: String,
@@ -17,7 +18,7 @@ pub struct Routes {
 }
 
 /// One source's route.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceRoute {
     /// The source's id.
     pub source: String,
@@ -36,7 +37,7 @@ pub struct SourceRoute {
 }
 
 /// One rule of a source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceRule {
     /// Its conditions: `type track, app android < 4.12`.
     pub when: String,
@@ -46,7 +47,7 @@ pub struct SourceRule {
 }
 
 /// A route.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RouteShares {
     /// As the configuration takes it: `cutover=25%`, or `{ segment = "80%", rudderstack = "40%" }`.
     pub route: String,
@@ -59,7 +60,7 @@ pub struct RouteShares {
 }
 
 /// A change of a route, as it is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteAsked {
     /// `segment-only`, `shadow=25%`, `both`, `cutover=25%`, `rudderstack-only`, or two shares.
@@ -79,7 +80,7 @@ pub struct RouteAsked {
 }
 
 /// What is to be taken back: the newest change of any route, or of one source's, or all changes after a revision.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UndoAsked {
     /// Only this source's newest change; None: the newest of all.
@@ -97,7 +98,7 @@ pub struct UndoAsked {
 }
 
 /// The kill switch, as it is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KillAsked {
     /// Why; None: nothing is said.
@@ -106,7 +107,7 @@ pub struct KillAsked {
 }
 
 /// What came, or would come, of a change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RoutesChanged {
     /// [`schema::ROUTES_CHANGED`](super::schema::ROUTES_CHANGED)
     pub schema: String,
@@ -119,7 +120,7 @@ pub struct RoutesChanged {
 }
 
 /// One source before and after.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RouteChanged {
     /// How it stood.
     pub before: SourceRoute,
@@ -128,7 +129,7 @@ pub struct RouteChanged {
 }
 
 /// How the kill switch stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KillStatus {
     /// [`schema::KILL`](super::schema::KILL)
     pub schema: String,
@@ -146,7 +147,7 @@ pub struct KillStatus {
 }
 
 /// The newest changes, newest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RouteHistory {
     /// [`schema::ROUTE_HISTORY`](super::schema::ROUTE_HISTORY)
     pub schema: String,
@@ -155,7 +156,7 @@ pub struct RouteHistory {
 }
 
 /// One change that was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RouteEvent {
     /// The revision that it made.
     pub revision: u64,
@@ -183,7 +184,7 @@ pub struct RouteEvent {
 }
 
 /// What a reload did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReloadAnswer {
     /// [`schema::RELOAD`](super::schema::RELOAD)
     pub schema: String,
@@ -196,7 +197,7 @@ pub struct ReloadAnswer {
 }
 
 /// Whether the lines of the history hold together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditVerdict {
     /// [`schema::AUDIT`](super::schema::AUDIT)
     pub schema: String,

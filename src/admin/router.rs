@@ -1,0 +1,160 @@
+//! Which path is whose, and how long a request may take.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Extension, Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::Method;
+use tokio::{sync::Semaphore, time::timeout};
+use utoipa::{OpenApi, openapi::OpenApi as Document};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    answer::{Problems, Refusal, good},
+    caller::Caller,
+    lanes, quarantine, routes as flips,
+    server::Hub,
+};
+use crate::{
+    journal,
+    wire::{self, ProblemCode, schema},
+};
+
+/// Requests at work at one time; more wait for their turn.
+const REQUESTS_MAX: usize = 4;
+/// A larger body is refused.
+pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
+/// How long a request may take, its body and its turn included: a change may wait for the disk.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// What the document says of itself.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(
+        title = "segue's admin API",
+        description = "Shows and changes a running segue: lanes, routes, kill switch, quarantine. It is served on a unix socket: \
+                       `curl --unix-socket /var/lib/segue/admin.sock http://segue/v1/routes`. Every `no` says what happened, what it \
+                       means for the data, and what to do."
+    ),
+    components(schemas(wire::Problem)),
+    tags(
+        (name = "state", description = "How the sidecar is"),
+        (name = "lanes", description = "The queues to the two destinations"),
+        (name = "routes", description = "Who gets whose events; each change has a revision"),
+        (name = "quarantine", description = "What a destination refused for good"),
+    )
+)]
+struct Description;
+
+/// The whole API, and its description.
+pub(super) fn router(hub: Hub) -> Router {
+    let (router, document) = described();
+    let turns = Arc::new(Semaphore::new(REQUESTS_MAX));
+    let document = Arc::new(document);
+    router
+        .route("/v1/openapi.json", get(move || std::future::ready(good(document.as_ref()))))
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(hub)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(turns, in_turn))
+}
+
+fn described() -> (Router<Hub>, Document) {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(health))
+        .routes(routes!(me))
+        .routes(routes!(lanes::list))
+        .routes(routes!(lanes::hold))
+        .routes(routes!(lanes::release))
+        .routes(routes!(lanes::unpark))
+        .routes(routes!(flips::list))
+        .routes(routes!(flips::history))
+        .routes(routes!(flips::audit))
+        .routes(routes!(flips::undo))
+        .routes(routes!(flips::flip))
+        .routes(routes!(flips::reload))
+        .routes(routes!(flips::kill_status))
+        .routes(routes!(flips::kill_on))
+        .routes(routes!(flips::kill_off))
+        .routes(routes!(quarantine::list))
+        .routes(routes!(quarantine::redrive))
+        .routes(routes!(quarantine::release))
+        .routes(routes!(quarantine::show))
+        .split_for_parts()
+}
+
+/// Lets a few requests work at a time, each for a while.
+async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let answered = timeout(REQUEST_TIMEOUT, async {
+        let _turn = turns.acquire().await;
+        next.run(request).await
+    });
+    answered.await.unwrap_or_else(|_| {
+        Refusal::new(ProblemCode::TimedOut, "the request took too long", "Look at how things stand now, and ask again.")
+            .meaning("A change may have been made.")
+            .into_response()
+    })
+}
+
+/// Whether events are taken.
+#[utoipa::path(get, path = "/v1/health", tag = "state", responses((status = 200, body = wire::Health), Problems))]
+async fn health(State(hub): State<Hub>) -> Response {
+    let journal = match hub.journal.health() {
+        journal::Health::Writable => "writable",
+        journal::Health::Full => "full",
+        journal::Health::Broken => "broken",
+    };
+    good(&wire::Health {
+        schema: schema::HEALTH.to_owned(),
+        ready: journal == "writable",
+        journal: journal.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// Who asks, and what that one may do.
+#[utoipa::path(get, path = "/v1/me", tag = "state", responses((status = 200, body = wire::Me), Problems))]
+async fn me(Extension(caller): Extension<Caller>) -> Response {
+    let roles = caller.roles.list().into_iter().map(|role| role.label().to_owned()).collect();
+    good(&wire::Me { schema: schema::ME.to_owned(), uid: caller.uid, roles })
+}
+
+async fn unknown(request: Request) -> Refusal {
+    let what = format!("there is no {}", request.uri().path());
+    Refusal::new(ProblemCode::NotFound, what, "What there is: /v1/openapi.json. Is this sidecar older than the client?")
+}
+
+async fn not_allowed(method: Method, request: Request) -> Refusal {
+    let what = format!("{} does not take {method}", request.uri().path());
+    Refusal::new(ProblemCode::NotAllowed, what, "What it takes: /v1/openapi.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_names_every_answer() {
+        let (_, document) = described();
+        let json = serde_json::to_value(&document).unwrap();
+        let paths = json["paths"].as_object().unwrap();
+        assert!(paths.len() > 10, "{paths:?}");
+        for (path, operations) in paths {
+            for (method, operation) in operations.as_object().unwrap() {
+                let answers = operation["responses"].as_object().unwrap();
+                assert!(!answers.contains_key("default"), "{method} {path}: a default says nothing");
+                for status in ["200", "400", "403", "404", "503", "504"] {
+                    assert!(answers.contains_key(status), "{method} {path} may answer {status}, and does not say so");
+                }
+                let described = operation["summary"].as_str().is_some_and(|summary| !summary.is_empty());
+                assert!(described, "{method} {path} does not say what it is");
+            }
+        }
+    }
+}
