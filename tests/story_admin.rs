@@ -98,8 +98,8 @@ async fn the_socket_is_ours_and_what_is_done_to_it_touches_no_event() {
         ("POST", "/v1/quarantine/release", "{}", "400", "bad_request"),
         ("POST", "/v1/quarantine/release", r#"{"all":true,"oops":1}"#, "400", "bad_request"),
         ("POST", "/v1/quarantine/release", "[[[[", "400", "bad_request"),
-        ("POST", "/v1/lanes/..%2F..%2Fx%00/rudderstack/hold", "", "404", "not_found"),
-        ("POST", "/v1/lanes/web/nowhere/hold", "", "404", "not_found"),
+        ("POST", "/v1/lanes/..%2F..%2Fx%00/rudderstack/hold", "{}", "404", "not_found"),
+        ("POST", "/v1/lanes/web/nowhere/hold", "{}", "404", "not_found"),
         ("POST", "/v1/quarantine/redrive", huge.as_str(), "413", "too_large"),
     ] {
         let answer = ask(&scene, request(method, path, body).as_bytes()).await;

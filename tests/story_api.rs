@@ -18,8 +18,12 @@ use std::{
 
 use operator::{Scene, ask, request};
 use process::seed;
+use segue::standin::{Fault, Rule};
 use serde_json::Value;
-use tokio::net::{TcpListener, UnixStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, UnixStream},
+};
 
 /// schemathesis, which `scripts/test` puts under target/.
 fn schemathesis() -> Option<PathBuf> {
@@ -181,7 +185,7 @@ async fn each_user_may_do_what_its_groups_may() {
     assert!(said.contains("uid 65532"), "who did it is known: {said}");
 
     // What tells of a person takes a role of its own.
-    scene.rudder.faults().add(segue::standin::Rule::always(segue::standin::Fault::status(400)).for_event("Poison"));
+    scene.rudder.faults().add(Rule::always(Fault::status(400)).for_event("Poison"));
     scene.post("personal", "Poison").await;
     scene.post("personal-2", "Poison").await;
     // One of both went to RudderStack: the route is a cutover of a tenth, so send until one does.
@@ -213,4 +217,236 @@ async fn whoever_asks_is_told_what_it_may_do() {
     let me: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
     assert_eq!(me["uid"], rustix::process::geteuid().as_raw());
     assert_eq!(me["roles"], serde_json::json!(["look", "operate", "reveal"]));
+}
+
+/// The server-sent events of a viewer.
+struct Viewer {
+    stream: UnixStream,
+    heard: String,
+}
+
+impl Viewer {
+    async fn look(scene: &Scene, query: &str) -> Self {
+        let mut stream = UnixStream::connect(&scene.socket).await.unwrap();
+        stream.write_all(format!("GET /v1/stream{query} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        Self { stream, heard: String::new() }
+    }
+
+    /// The data of the next event of that name; what comes before it is skipped.
+    async fn next(&mut self, name: &str) -> Value {
+        let mark = format!("event: {name}\ndata: ");
+        loop {
+            if let Some((before, after)) = self.heard.split_once(&mark)
+                && let Some((data, _)) = after.split_once("\n\n")
+            {
+                // An event may be cut by the frames of HTTP.
+                let data: String = data.split("\r\n").step_by(2).collect();
+                let read = serde_json::from_str(&data).unwrap_or_else(|error| panic!("{error}: {data}"));
+                self.heard = self.heard.split_off(before.len() + mark.len());
+                return read;
+            }
+            let mut bytes = vec![0; 64 << 10];
+            let count = tokio::time::timeout(Duration::from_secs(10), self.stream.read(&mut bytes)).await;
+            let count = count.unwrap_or_else(|_| panic!("no {name}: {}", self.heard)).unwrap();
+            assert!(count > 0, "the stream ended without {name}: {}", self.heard);
+            self.heard += &String::from_utf8_lossy(&bytes[..count]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_hears_everything_once_and_then_what_changes() {
+    let scene = Scene::set(seed()).await;
+    let sums = scene.watch();
+    let process = scene.start().await;
+    let mut viewer = Viewer::look(&scene, "").await;
+    let snapshot = viewer.next("snapshot").await;
+    assert_eq!((&snapshot["schema"], &snapshot["routes"]["routes"][0]["route"]), (&Value::from("segue.snapshot/v1"), &Value::from("both")));
+    assert_eq!(snapshot["lanes"].as_array().unwrap().len(), 2);
+    assert!(!snapshot.to_string().contains(operator::SEGMENT_KEY), "{snapshot}");
+
+    // A flip is heard, with who and why; a delivered event is a lane that is not as it was.
+    let (code, said) = scene.segue(&["route", "set", "web", "cutover=50%", "--yes", "--reason", "look"]).await;
+    assert_eq!(code, 0, "{said}");
+    let change = viewer.next("change").await;
+    assert_eq!((&change["what"], &change["to"]["route"], &change["reason"]), (&"route".into(), &"cutover=50%".into(), &"look".into()));
+    scene.post("seen", "Fine").await;
+    let told = loop {
+        let figures = viewer.next("figures").await;
+        let lanes = figures["lanes"].as_array().unwrap().clone();
+        if let Some(lane) = lanes.into_iter().find(|lane| lane["ledger"]["delivered"] == 1) {
+            break lane;
+        }
+    };
+    assert_eq!((&told["source"], &told["ledger"]["planned"]), (&"web".into(), &1.into()));
+    // What stands still is not repeated.
+    let mut quiet = 0;
+    for _ in 0..12 {
+        quiet += u32::from(viewer.next("figures").await["lanes"].as_array().unwrap().is_empty());
+    }
+    assert!(quiet >= 6, "{quiet} of 12 had no lane");
+
+    // Only what is wanted is heard.
+    let mut changes = Viewer::look(&scene, "?topics=changes").await;
+    changes.next("snapshot").await;
+    scene.segue(&["kill", "on"]).await;
+    assert_eq!(changes.next("change").await["what"], "kill on");
+    assert!(!changes.heard.contains("event: figures"), "{}", changes.heard);
+    let answer = ask(&scene, b"GET /v1/stream?topics=gossip HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("figures, changes"), "{answer}");
+
+    // Viewers that never read take their places and nothing else; one more is told so.
+    let mut idle = Vec::new();
+    for _ in 0..6 {
+        let mut silent = Viewer::look(&scene, "").await;
+        silent.next("snapshot").await;
+        idle.push(silent);
+    }
+    let answer = ask(&scene, b"GET /v1/stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("8 viewers look already"), "{answer}");
+    scene.segue(&["kill", "off", "--yes"]).await;
+    assert_eq!(scene.segue(&["route", "set", "web", "both", "--yes"]).await.0, 0);
+    for n in 0..200 {
+        scene.post(&format!("beside-{n}"), "Fine").await;
+    }
+    scene.until("events go their way", "segue_queue_events", |pending| pending == 0).await;
+    assert_eq!(scene.segue(&["status"]).await.0, 0, "commands are answered beside eight viewers");
+    drop(idle);
+    // Their places are free again.
+    let mut again = Viewer::look(&scene, "").await;
+    again.next("snapshot").await;
+    sums.held().await;
+
+    // A sidecar that stops does not wait for viewers.
+    assert!(process.stop(Duration::from_secs(10)).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_says_what_is_wrong_and_what_to_do() {
+    let scene = Scene::set(seed()).await;
+    let process = scene.start().await;
+    let (code, said) = scene.segue(&["status"]).await;
+    assert!(code == 0 && said.starts_with("healthy") && said.lines().count() <= 10, "{code} {said}");
+
+    // A key that RudderStack does not take: exit 3, what it means, what to do.
+    let wrong = scene.rudder.faults().add(Rule::always(Fault::status(401)));
+    for n in 0..5 {
+        scene.post(&format!("wrong-{n}"), "Fine").await;
+    }
+    scene.until("it is parked", "segue_lane_parked", |parked| parked == 1).await;
+    let (code, said) = scene.segue(&["status"]).await;
+    assert!(code == 3 && said.starts_with("NOT healthy"), "{code} {said}");
+    for words in [
+        "RudderStack does not take the events of web",
+        "answered 401",
+        "5 events wait in the journal; none is lost",
+        "segue unpark web rudderstack",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let (code, said) = scene.segue(&["status", "--json"]).await;
+    let status: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &status["troubles"][0]["kind"], &status["healthy"]), (3, &"lane_parked".into(), &false.into()));
+    assert_eq!(scene.segue(&["status", "--for", "web"]).await.0, 3);
+    let (code, said) = scene.segue(&["status", "--for", "wbe"]).await;
+    assert!(code == 2 && said.contains("Sources: web"), "{code} {said}");
+
+    // Who gets ready to end says so to a load balancer, and waits no longer than told.
+    let ready = async || scene.segue(&["health", "ready"]).await.0;
+    assert_eq!(ready().await, 0);
+    let (code, said) = scene.segue(&["drain", "on", "--wait", "300ms"]).await;
+    assert!(code == 124 && said.contains("5 events still wait"), "{code} {said}");
+    assert_eq!(ready().await, 1, "not ready");
+    scene.rudder.faults().lift(wrong);
+    assert_eq!(scene.segue(&["unpark", "web", "rudderstack"]).await.0, 0);
+    let (code, said) = scene.segue(&["drain", "on", "--wait", "10s"]).await;
+    assert!(code == 0 && said.contains("nothing waits"), "{code} {said}");
+    scene.post("late", "Fine").await;
+    assert_eq!(scene.segue(&["drain", "off"]).await.0, 0);
+    assert_eq!(ready().await, 0);
+    let (code, said) = scene.segue(&["status"]).await;
+    assert!(code == 0, "{said}");
+    assert!(process.stop(Duration::from_secs(10)).await.success());
+    let (code, said) = scene.segue(&["status"]).await;
+    assert!(code == 69 && said.contains("segue run"), "{code} {said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_change_while_events_wait_for_them_and_outlive_kill_9() {
+    let scene = Scene::set(seed()).await;
+    let sums = scene.watch();
+    let mut process = scene.start().await;
+    let (code, said) = scene.segue(&["limit", "set", "rudderstack", "1/s", "--source", "web", "--yes", "--reason", "gently"]).await;
+    assert!(code == 0 && said.contains("web to rudderstack: none -> 1/s"), "{code} {said}");
+    for n in 0..60 {
+        scene.post(&format!("waits-{n}"), "Fine").await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let slow = scene.count("segue_events_delivered_total").await;
+    assert!(slow < 10, "one a second, and {slow} are delivered");
+    assert_eq!(scene.segment.taken().events.len(), 60, "the other side is not limited");
+
+    // It is in force after a kill, and shown beside what the file says.
+    process.kill();
+    process = scene.start().await;
+    let (_, said) = scene.segue(&["limit", "ls"]).await;
+    assert!(said.lines().any(|line| line.starts_with("web") && line.contains("1/s  (configuration: none)")), "{said}");
+    let slow = scene.count("segue_events_delivered_total").await;
+    assert!(slow < 15, "{slow} are delivered");
+
+    // What waits for its turn under the old limit goes by the new one.
+    let lifted = std::time::Instant::now();
+    assert_eq!(scene.segue(&["limit", "set", "rudderstack", "none", "--source", "web", "--yes"]).await.0, 0);
+    scene.until("they go", "segue_events_delivered_total", |delivered| delivered == 60).await;
+    assert!(lifted.elapsed() < Duration::from_secs(10), "{:?}", lifted.elapsed());
+
+    // A plan says which limit would be hit.
+    assert_eq!(scene.segue(&["route", "set", "web", "segment-only", "--yes"]).await.0, 0);
+    assert_eq!(scene.segue(&["limit", "set", "rudderstack", "1/s", "--yes"]).await.0, 0);
+    for n in 0..40 {
+        scene.post(&format!("pace-{n}"), "Fine").await;
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let (code, said) = scene.segue(&["route", "plan", "web", "both"]).await;
+        assert_eq!(code, 3, "{said}");
+        if said.contains("takes at most 1 a second of all sources together") {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{said}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let (_, said) = scene.segue(&["route", "plan", "web", "rudderstack-only"]).await;
+    assert!(said.contains("Segment misses what goes to RudderStack alone"), "{said}");
+
+    // Mistakes are answered, and nothing is changed by a look.
+    for (arguments, code, words) in [
+        (&["limit", "set", "rudderstack", "200", "--yes"][..], 2, "200/s"),
+        (&["limit", "set", "rudderstack", "5/s", "--source", "wbe", "--yes"], 2, "Did you mean web?"),
+        (&["limit", "set", "segment", "9/s", "--dry-run"], 0, "Nothing was changed"),
+        (&["limit", "set", "segment", "9/s"], 2, "--yes"),
+        (&["hold", "set", "web", "segment", "--dry-run"], 0, "Nothing was changed"),
+    ] {
+        let (ended, said) = scene.segue(arguments).await;
+        assert!(ended == code && said.contains(words), "{arguments:?}: {ended} {said}");
+    }
+
+    // Who limited and held what stands in the history, and its seals hold.
+    assert_eq!(scene.segue(&["hold", "set", "web", "segment", "--yes", "--reason", "care"]).await.0, 0);
+    assert_eq!(scene.segue(&["hold", "set", "web", "segment", "--yes"]).await.0, 0);
+    assert_eq!(scene.segue(&["hold", "release", "web", "segment", "--yes"]).await.0, 0);
+    let (_, said) = scene.segue(&["route", "history"]).await;
+    for words in [
+        "limit       web to rudderstack none -> 1/s  \"gently\"",
+        "limit       (all) to rudderstack none -> 1/s",
+        "hold        web to segment  \"care\"",
+        "release     web to segment",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert_eq!(said.lines().filter(|line| line.contains("  hold  ")).count(), 1, "what was held already is no change: {said}");
+    let (code, said) = scene.segue(&["audit", "verify"]).await;
+    assert_eq!(code, 0, "{said}");
+    sums.held().await;
+    drop(process);
 }

@@ -51,7 +51,7 @@ impl IntoResponse for Refusal {
             ProblemCode::NotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ProblemCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ProblemCode::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            ProblemCode::Disk | ProblemCode::Stopping | ProblemCode::Other => StatusCode::SERVICE_UNAVAILABLE,
+            ProblemCode::Disk | ProblemCode::Busy | ProblemCode::Stopping | ProblemCode::Other => StatusCode::SERVICE_UNAVAILABLE,
         };
         json(status, &self.0)
     }

@@ -1,6 +1,6 @@
 //! Lanes: how they stand, hold, release, unpark.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::{
     extract::{Extension, State},
@@ -10,7 +10,9 @@ use axum::{
 use super::{
     answer::{Problems, Refusal, good},
     caller::Caller,
-    extract::Path,
+    extract::{Json, Path},
+    rates::{Paces, told},
+    routes::worded,
     server::Hub,
 };
 use crate::{
@@ -18,24 +20,30 @@ use crate::{
     delivery::{HoldError, LaneState, LaneStatus},
     journal::{self, LaneId},
     model::{Destination, Role, SourceId},
+    routing::Author,
     wire::{self, ProblemCode, schema},
 };
 
 /// All lanes: what they do, and what became of their events.
 #[utoipa::path(get, path = "/v1/lanes", tag = "lanes", responses((status = 200, body = wire::Lanes), Problems))]
 pub(super) async fn list(State(hub): State<Hub>) -> Response {
+    good(&wire::Lanes { schema: schema::LANES.to_owned(), lanes: all(&hub) })
+}
+
+/// All lanes, sorted by source.
+pub(super) fn all(hub: &Hub) -> Vec<wire::Lane> {
     let ledgers: HashMap<LaneId, journal::Ledger> = hub.journal.ledger().into_iter().collect();
     let mut statuses = hub.lanes.lanes();
+    let known: HashSet<LaneId> = statuses.iter().map(|status| status.id.clone()).collect();
     // Sources that are no longer configured keep their events, and nobody delivers them.
-    for id in ledgers.keys() {
-        if !statuses.iter().any(|status| status.id == *id) {
-            let state = LaneState::Unconfigured;
-            statuses.push(LaneStatus { id: id.clone(), state, records: 0, memory_bytes: 0, in_flight: 0, retries: 0 });
-        }
+    for id in ledgers.keys().filter(|id| !known.contains(id)) {
+        let state = LaneState::Unconfigured;
+        statuses.push(LaneStatus { id: id.clone(), state, records: 0, memory_bytes: 0, in_flight: 0, retries: 0 });
     }
     statuses.sort_by(|a, b| a.id.cmp(&b.id));
-    let lanes = statuses.iter().map(|status| lane(&hub, status, ledgers.get(&status.id).copied().unwrap_or_default())).collect();
-    good(&wire::Lanes { schema: schema::LANES.to_owned(), lanes })
+    let paces = hub.live.rates.paces(&hub.journal, &hub.counters);
+    let ledger = |id: &LaneId| ledgers.get(id).copied().unwrap_or_default();
+    statuses.iter().map(|status| lane(hub, status, ledger(&status.id), &paces)).collect()
 }
 
 /// Stops a lane: what comes for it waits in the journal.
@@ -44,16 +52,26 @@ pub(super) async fn list(State(hub): State<Hub>) -> Response {
     path = "/v1/lanes/{source}/{destination}/hold",
     tag = "lanes",
     params(("source" = String, Path, description = "Its id or name"), ("destination" = String, Path, description = "`segment` or `rudderstack`")),
+    request_body = wire::HoldAsked,
     responses((status = 200, body = wire::LaneAnswer), Problems)
 )]
 pub(super) async fn hold(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     Path((source, destination)): Path<(String, String)>,
+    Json(asked): Json<wire::HoldAsked>,
 ) -> Result<Response, Refusal> {
-    caller.must(Role::Operate)?;
     let id = lane_id(&hub, &source, &destination)?;
-    let held = hub.lanes.hold(&id).await.map_err(|error| refused(&error, "The lane is held until the next start, and may go on then."))?;
+    if asked.dry_run {
+        return as_it_stands(&hub, &id);
+    }
+    caller.must(Role::Operate)?;
+    let reason = worded(asked.reason)?;
+    let held = hub
+        .switchboard
+        .hold(&id, Author::Uid(caller.uid), reason)
+        .await
+        .map_err(|error| refused(&error, "The lane is held until the next start, and may go on then."))?;
     tracing::info!(event = "lane_held", lane = %id, uid = caller.uid, "an operator holds the lane: nothing is sent, everything is kept");
     Ok(answer(&hub, &held))
 }
@@ -64,16 +82,26 @@ pub(super) async fn hold(
     path = "/v1/lanes/{source}/{destination}/release",
     tag = "lanes",
     params(("source" = String, Path, description = "Its id or name"), ("destination" = String, Path, description = "`segment` or `rudderstack`")),
+    request_body = wire::HoldAsked,
     responses((status = 200, body = wire::LaneAnswer), Problems)
 )]
 pub(super) async fn release(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     Path((source, destination)): Path<(String, String)>,
+    Json(asked): Json<wire::HoldAsked>,
 ) -> Result<Response, Refusal> {
-    caller.must(Role::Operate)?;
     let id = lane_id(&hub, &source, &destination)?;
-    let released = hub.lanes.release(&id).await.map_err(|error| refused(&error, "The lane is still held; nothing of it is lost."))?;
+    if asked.dry_run {
+        return as_it_stands(&hub, &id);
+    }
+    caller.must(Role::Operate)?;
+    let reason = worded(asked.reason)?;
+    let released = hub
+        .switchboard
+        .release(&id, Author::Uid(caller.uid), reason)
+        .await
+        .map_err(|error| refused(&error, "The lane is still held; nothing of it is lost."))?;
     tracing::info!(event = "lane_released", lane = %id, uid = caller.uid, "an operator let the lane go on");
     Ok(answer(&hub, &released))
 }
@@ -98,12 +126,18 @@ pub(super) async fn unpark(
     Ok(answer(&hub, &status))
 }
 
-fn answer(hub: &Hub, status: &LaneStatus) -> Response {
-    let ledger = hub.journal.ledger().into_iter().find(|(id, _)| *id == status.id).map(|(_, ledger)| ledger).unwrap_or_default();
-    good(&wire::LaneAnswer { schema: schema::LANE.to_owned(), lane: lane(hub, status, ledger) })
+fn as_it_stands(hub: &Hub, id: &LaneId) -> Result<Response, Refusal> {
+    let status = hub.lanes.lanes().into_iter().find(|status| status.id == *id).ok_or_else(|| unknown_lane(id))?;
+    Ok(answer(hub, &status))
 }
 
-fn lane(hub: &Hub, status: &LaneStatus, ledger: journal::Ledger) -> wire::Lane {
+fn answer(hub: &Hub, status: &LaneStatus) -> Response {
+    let ledger = hub.journal.ledger().into_iter().find(|(id, _)| *id == status.id).map(|(_, ledger)| ledger).unwrap_or_default();
+    let paces = hub.live.rates.paces(&hub.journal, &hub.counters);
+    good(&wire::LaneAnswer { schema: schema::LANE.to_owned(), lane: lane(hub, status, ledger, &paces) })
+}
+
+fn lane(hub: &Hub, status: &LaneStatus, ledger: journal::Ledger, paces: &Paces) -> wire::Lane {
     let (since, until, reason) = match &status.state {
         LaneState::Held { since } => (Some(since.to_string()), None, None),
         LaneState::Parked { since, reason } => (Some(since.to_string()), None, Some(hub.without_keys(&reason.to_string()))),
@@ -123,6 +157,7 @@ fn lane(hub: &Hub, status: &LaneStatus, ledger: journal::Ledger) -> wire::Lane {
         oldest: hub.journal.oldest_pending(&status.id).map(|at| at.to_string()),
         in_flight: status.in_flight as u64,
         retries: status.retries,
+        delivered_per_second: told(paces.delivered(&status.id)),
         ledger: wire::Ledger { planned, delivered, pending, quarantined, deduplicated, suppressed, expired, purged },
     }
 }

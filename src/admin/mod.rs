@@ -7,13 +7,18 @@
 mod answer;
 mod caller;
 mod extract;
+mod impact;
 mod lanes;
+mod limits;
 mod mask;
 mod quarantine;
+mod rates;
 mod router;
 mod routes;
 mod server;
 mod socket;
+mod status;
+mod stream;
 
-pub use server::{AdminServer, Hub};
+pub use server::{AdminServer, Hub, Live};
 pub use socket::SocketError;

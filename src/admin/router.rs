@@ -17,13 +17,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     answer::{Problems, Refusal, good},
     caller::Caller,
-    lanes, quarantine, routes as flips,
+    lanes, limits, quarantine, routes as flips,
     server::Hub,
+    status, stream,
 };
-use crate::{
-    journal,
-    wire::{self, ProblemCode, schema},
-};
+use crate::wire::{self, ProblemCode, schema};
 
 /// Requests at work at one time; more wait for their turn.
 const REQUESTS_MAX: usize = 4;
@@ -69,10 +67,15 @@ fn described() -> (Router<Hub>, Document) {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(health))
         .routes(routes!(me))
+        .routes(routes!(status::status))
+        .routes(routes!(status::drain_on))
+        .routes(routes!(status::drain_off))
+        .routes(routes!(stream::stream))
         .routes(routes!(lanes::list))
         .routes(routes!(lanes::hold))
         .routes(routes!(lanes::release))
         .routes(routes!(lanes::unpark))
+        .routes(routes!(limits::list, limits::set))
         .routes(routes!(flips::list))
         .routes(routes!(flips::history))
         .routes(routes!(flips::audit))
@@ -105,11 +108,7 @@ async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Ne
 /// Whether events are taken.
 #[utoipa::path(get, path = "/v1/health", tag = "state", responses((status = 200, body = wire::Health), Problems))]
 async fn health(State(hub): State<Hub>) -> Response {
-    let journal = match hub.journal.health() {
-        journal::Health::Writable => "writable",
-        journal::Health::Full => "full",
-        journal::Health::Broken => "broken",
-    };
+    let journal = status::state(hub.journal.health());
     good(&wire::Health {
         schema: schema::HEALTH.to_owned(),
         ready: journal == "writable",

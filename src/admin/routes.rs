@@ -11,6 +11,7 @@ use super::{
     answer::{Problems, Refusal, good},
     caller::Caller,
     extract::{Json, Path, Query},
+    impact,
     lanes::source_id,
     server::Hub,
 };
@@ -39,13 +40,18 @@ pub(super) struct Newest {
 /// How all routes stand.
 #[utoipa::path(get, path = "/v1/routes", tag = "routes", responses((status = 200, body = wire::Routes), Problems))]
 pub(super) async fn list(State(hub): State<Hub>) -> Response {
+    good(&all(&hub))
+}
+
+/// How all routes stand.
+pub(super) fn all(hub: &Hub) -> wire::Routes {
     let standing = hub.switchboard.standing();
-    good(&wire::Routes {
+    wire::Routes {
         schema: schema::ROUTES.to_owned(),
         revision: standing.revision.0,
         kill: standing.killed.as_ref().map(event),
         routes: standing.sources.iter().map(source_route).collect(),
-    })
+    }
 }
 
 /// Gives a source another route, from the next event on.
@@ -128,6 +134,9 @@ pub(super) async fn kill_on(
     Extension(caller): Extension<Caller>,
     Json(asked): Json<wire::KillAsked>,
 ) -> Result<Response, Refusal> {
+    if asked.dry_run {
+        return Ok(kill_answer(&hub, false));
+    }
     caller.must(Role::Operate)?;
     let reason = worded(asked.reason)?;
     let turned = hub.switchboard.kill(Kill::On, Author::Uid(caller.uid), reason).await;
@@ -144,6 +153,9 @@ pub(super) async fn kill_off(
     Extension(caller): Extension<Caller>,
     Json(asked): Json<wire::KillAsked>,
 ) -> Result<Response, Refusal> {
+    if asked.dry_run {
+        return Ok(kill_answer(&hub, false));
+    }
     caller.must(Role::Operate)?;
     let reason = worded(asked.reason)?;
     let turned = hub.switchboard.kill(Kill::Off, Author::Uid(caller.uid), reason).await;
@@ -189,7 +201,11 @@ fn kill_answer(hub: &Hub, changed: bool) -> Response {
 
 fn changed(hub: &Hub, flipped: &[Flipped], dry_run: bool) -> Response {
     let differ: Vec<&Flipped> = flipped.iter().filter(|flipped| flipped.before.route != flipped.after.route).collect();
-    let both = |flipped: &Flipped| wire::RouteChanged { before: source_route(&flipped.before), after: source_route(&flipped.after) };
+    let both = |flipped: &Flipped| wire::RouteChanged {
+        before: source_route(&flipped.before),
+        after: source_route(&flipped.after),
+        impact: Some(impact::of(hub, flipped)),
+    };
     good(&wire::RoutesChanged {
         schema: schema::ROUTES_CHANGED.to_owned(),
         changed: !dry_run && !differ.is_empty(),
@@ -218,23 +234,8 @@ fn shares(route: Route) -> RouteShares {
     }
 }
 
-fn event(change: &Change) -> wire::RouteEvent {
-    let what = match (&change.deed, change.undoes) {
-        (Deed::Route { .. }, None) => "route",
-        (Deed::Route { .. }, Some(_)) => "undo",
-        (Deed::KillOn, _) => "kill on",
-        (Deed::KillOff, _) => "kill off",
-        (Deed::Reload { .. }, _) => "reload",
-    };
-    let route = match &change.deed {
-        Deed::Route { source, from, to } => Some((source, from, to)),
-        Deed::KillOn | Deed::KillOff | Deed::Reload { .. } => None,
-    };
-    let reloaded = match &change.deed {
-        Deed::Reload { sources } => Some(sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
-        _ => None,
-    };
-    wire::RouteEvent {
+pub(super) fn event(change: &Change) -> wire::RouteEvent {
+    let mut told = wire::RouteEvent {
         revision: change.revision.0,
         at: change.at.to_string(),
         by: match change.by {
@@ -242,16 +243,50 @@ fn event(change: &Change) -> wire::RouteEvent {
             Author::KillFile => "kill file".to_owned(),
             Author::Signal => "SIGHUP".to_owned(),
         },
-        what: what.to_owned(),
-        source: route.map(|(source, ..)| source.to_string()).or(reloaded),
-        from: route.map(|(_, from, _)| shares(*from)),
-        to: route.map(|(.., to)| shares(*to)),
+        what: what(change).to_owned(),
+        source: None,
+        destination: None,
+        from: None,
+        to: None,
+        from_limit: None,
+        to_limit: None,
         reason: change.reason.clone(),
         undoes: change.undoes.map(|revision| revision.0),
+    };
+    match &change.deed {
+        Deed::Route { source, from, to } => {
+            told.source = Some(source.to_string());
+            (told.from, told.to) = (Some(shares(*from)), Some(shares(*to)));
+        }
+        Deed::Limit { source, destination, from, to } => {
+            told.source = source.as_ref().map(ToString::to_string);
+            told.destination = Some(destination.label().to_owned());
+            (told.from_limit, told.to_limit) = (Some(from.to_string()), Some(to.to_string()));
+        }
+        Deed::Hold(source, destination) | Deed::Release(source, destination) => {
+            told.source = Some(source.to_string());
+            told.destination = Some(destination.label().to_owned());
+        }
+        Deed::Reload { sources } => told.source = Some(sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        Deed::KillOn | Deed::KillOff => {}
+    }
+    told
+}
+
+const fn what(change: &Change) -> &'static str {
+    match (&change.deed, change.undoes) {
+        (Deed::Route { .. }, None) => "route",
+        (Deed::Route { .. }, Some(_)) => "undo",
+        (Deed::KillOn, _) => "kill on",
+        (Deed::KillOff, _) => "kill off",
+        (Deed::Limit { .. }, _) => "limit",
+        (Deed::Hold(..), _) => "hold",
+        (Deed::Release(..), _) => "release",
+        (Deed::Reload { .. }, _) => "reload",
     }
 }
 
-fn worded(reason: Option<String>) -> Result<Option<String>, Refusal> {
+pub(super) fn worded(reason: Option<String>) -> Result<Option<String>, Refusal> {
     match reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty()) {
         Some(reason) if reason.chars().count() > REASON_MAX => Err(Refusal::new(
             ProblemCode::BadRequest,
@@ -262,11 +297,11 @@ fn worded(reason: Option<String>) -> Result<Option<String>, Refusal> {
     }
 }
 
-fn unusable(error: &impl std::fmt::Display, fix: &str) -> Refusal {
+pub(super) fn unusable(error: &impl std::fmt::Display, fix: &str) -> Refusal {
     Refusal::new(ProblemCode::BadRequest, error.to_string(), fix)
 }
 
-fn refused(error: FlipError) -> Refusal {
+pub(super) fn refused(error: FlipError) -> Refusal {
     let what = error.to_string();
     match error {
         FlipError::UnknownSource(_) => {

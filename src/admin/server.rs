@@ -1,6 +1,10 @@
 //! The server on the socket: who may speak, how much, and how long.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use axum::{Router, extract::Extension, response::IntoResponse};
@@ -14,20 +18,25 @@ use tokio::{
     net::UnixStream,
     sync::Semaphore,
     task::{JoinHandle, JoinSet},
-    time::timeout,
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
     answer::Refusal,
     caller::{Caller, gid_of},
+    rates::Rates,
     router::{BODY_BYTES_MAX, router},
     socket::{Socket, SocketError},
+    stream::{self, Stage},
 };
 use crate::{
+    clock::Clock,
     config::Access,
     control::{Reloader, Switchboard},
     delivery::LaneControl,
+    ingress::Counters,
     journal::Journal,
+    model::WallTime,
     routing::Sources,
     wire::ProblemCode,
 };
@@ -36,8 +45,10 @@ use crate::{
 const CONNECTIONS_MAX: usize = 32;
 /// How long the head of a request may take, and the pause before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may live.
+/// How long a connection may live, unless a viewer takes what it is sent.
 const CONNECTION_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a viewer may take nothing.
+const VIEWER_STALL_MAX: Duration = Duration::from_secs(30);
 
 /// What the admin API speaks for.
 #[derive(Debug, Clone)]
@@ -50,14 +61,62 @@ pub struct Hub {
     pub switchboard: Switchboard,
     /// How the configuration is read again; None: there is no file of it.
     pub reloader: Option<Reloader>,
+    /// What the ingress counts.
+    pub counters: Arc<Counters>,
+    /// The time.
+    pub clock: Clock,
+    /// When the sidecar started.
+    pub started_at: WallTime,
+    /// Set while a load balancer is told to send elsewhere.
+    pub draining: Arc<AtomicBool>,
     /// The sources: their names, and the keys that must not be told.
     pub sources: Arc<ArcSwap<Sources>>,
+    /// What the server itself keeps: to be empty at the start.
+    pub live: Arc<Live>,
+}
+
+/// Rates of the last minute, and viewers.
+#[derive(Debug, Default)]
+pub struct Live {
+    pub(super) rates: Rates,
+    pub(super) stage: Stage,
+}
+
+/// How long a connection may stay.
+#[derive(Debug)]
+pub(super) struct Tenure {
+    /// Until when it may.
+    until: Mutex<Instant>,
+}
+
+impl Tenure {
+    fn new() -> Self {
+        Self { until: Mutex::new(Instant::now() + CONNECTION_TIMEOUT) }
+    }
+
+    /// A viewer took what it was sent.
+    pub(super) fn view(&self) {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        *until = (*until).max(Instant::now() + VIEWER_STALL_MAX);
+    }
+
+    /// Returns when it may stay no longer.
+    async fn over(&self) {
+        loop {
+            let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+            if until <= Instant::now() {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
 }
 
 /// The running server. Dropping it ends it.
 #[derive(Debug)]
 pub struct AdminServer {
-    task: JoinHandle<()>,
+    serving: JoinHandle<()>,
+    watching: JoinHandle<()>,
 }
 
 impl AdminServer {
@@ -70,19 +129,23 @@ impl AdminServer {
             tracing::error!(event = "admin_group_unknown", group = name.as_str(), "[admin] names a group that this machine does not have");
         }
         let socket = Socket::bind(path, access.group.as_deref().and_then(gid_of))?;
-        Ok(Self { task: tokio::spawn(serve(socket, Arc::new(access.clone()), router(hub))) })
+        let watching = tokio::spawn(stream::watch(hub.clone()));
+        Ok(Self { serving: tokio::spawn(serve(socket, Arc::new(access.clone()), router(hub))), watching })
     }
 
     /// Ends it: when this returns, nothing of it holds the journal any more.
     pub async fn stop(mut self) {
-        self.task.abort();
-        let _ = (&mut self.task).await;
+        for task in [&mut self.serving, &mut self.watching] {
+            task.abort();
+            let _ = task.await;
+        }
     }
 }
 
 impl Drop for AdminServer {
     fn drop(&mut self) {
-        self.task.abort();
+        self.serving.abort();
+        self.watching.abort();
     }
 }
 
@@ -99,13 +162,17 @@ async fn serve(socket: Socket, access: Arc<Access>, router: Router) {
         };
         let (router, access) = (router.clone(), Arc::clone(&access));
         connections.spawn(async move {
-            let _ = timeout(CONNECTION_TIMEOUT, converse(stream, &access, router)).await;
+            let tenure = Arc::new(Tenure::new());
+            tokio::select! {
+                () = converse(stream, &access, router, &tenure) => {}
+                () = tenure.over() => {}
+            }
             drop(slot);
         });
     }
 }
 
-async fn converse(stream: UnixStream, access: &Arc<Access>, router: Router) {
+async fn converse(stream: UnixStream, access: &Arc<Access>, router: Router, tenure: &Arc<Tenure>) {
     let caller = match Caller::of(&stream, access).await {
         Ok(caller) => caller,
         Err(stranger) => {
@@ -113,7 +180,7 @@ async fn converse(stream: UnixStream, access: &Arc<Access>, router: Router) {
             return deny(stream).await;
         }
     };
-    let service = TowerToHyperService::new(router.layer(Extension(caller)));
+    let service = TowerToHyperService::new(router.layer(Extension(caller)).layer(Extension(Arc::clone(tenure))));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
     // A client that goes away in the middle is its own affair.

@@ -202,12 +202,24 @@ impl Sidecar {
         };
         let reloader = read.map(|read| Reloader::new(read, switchboard.clone()));
         let (lanes, sources) = (delivery.control(), Arc::clone(&sources));
-        let hub = Hub { journal: journal.clone(), lanes, switchboard, reloader: reloader.clone(), sources };
+        let draining = Arc::new(AtomicBool::new(false));
+        let hub = Hub {
+            journal: journal.clone(),
+            lanes,
+            switchboard,
+            reloader: reloader.clone(),
+            counters: Arc::clone(&counters),
+            clock: desk.clock.clone(),
+            started_at: desk.clock.now(),
+            draining: Arc::clone(&draining),
+            sources,
+            live: Arc::default(),
+        };
         let admin = start_admin(&config, hub);
         let ingress = Ingress::start(&desk, certificates.as_ref().map(Certificates::server_config))?;
         let stopping = Arc::new(AtomicBool::new(false));
         let metrics = match config.telemetry.metrics {
-            Some(address) => Some(serve_metrics(address, exposition, &journal, &counters, &stopping).await?),
+            Some(address) => Some(serve_metrics(address, exposition, &journal, &counters, [Arc::clone(&stopping), draining]).await?),
             None => None,
         };
         Ok(Handle {
@@ -380,13 +392,14 @@ async fn serve_metrics(
     exposition: Arc<Exposition>,
     journal: &Journal,
     counters: &Arc<Counters>,
-    stopping: &Arc<AtomicBool>,
+    [stopping, draining]: [Arc<AtomicBool>; 2],
 ) -> Result<MetricsServer, StartError> {
-    let (journal, counters, stopping) = (journal.clone(), Arc::clone(counters), Arc::clone(stopping));
+    let (journal, counters) = (journal.clone(), Arc::clone(counters));
     let probe = Arc::new(move || Health {
         live: true,
         ready: match journal.health() {
             _ if stopping.load(Ordering::Relaxed) => Readiness::Not("stopping".to_owned()),
+            _ if draining.load(Ordering::Relaxed) => Readiness::Not("draining".to_owned()),
             crate::journal::Health::Writable => Readiness::Ready,
             crate::journal::Health::Full => Readiness::Not("the journal is full".to_owned()),
             crate::journal::Health::Broken => Readiness::Not("the journal cannot write".to_owned()),

@@ -49,6 +49,11 @@ impl Attached {
         self.runtime.block_on(self.client.get(path)).map_err(|error| told(&error, talk))
     }
 
+    /// Asks for something, and tells nothing.
+    pub fn look<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.runtime.block_on(self.client.get(path))
+    }
+
     /// Asks for a change.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, talk: &Talk) -> Asked<T> {
         self.runtime.block_on(self.client.post(path, body)).map_err(|error| told(&error, talk))
@@ -101,7 +106,7 @@ fn told(error: &ClientError, talk: &Talk) -> Exit {
                 ProblemCode::Refused => Exit::Refused,
                 ProblemCode::Config => Exit::Config,
                 ProblemCode::TimedOut => Exit::TimedOut,
-                ProblemCode::Stopping => Exit::Unreachable,
+                ProblemCode::Stopping | ProblemCode::Busy => Exit::Unreachable,
                 ProblemCode::NoEntry | ProblemCode::TooLarge | ProblemCode::Disk | ProblemCode::Other => Exit::Failed,
             },
         ),

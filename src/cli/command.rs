@@ -10,7 +10,11 @@ use clap::{
     builder::{OsStringValueParser, TypedValueParser},
 };
 
-use super::route_flags::{AuditCommand, KillCommand, RouteCommand};
+use super::{
+    lane_flags::{DestinationName, HoldCommand, LaneName, LimitCommand},
+    route_flags::{AuditCommand, KillCommand, RouteCommand},
+    state_flags::{DrainCommand, StatusFlags},
+};
 use crate::{
     clock::Clock,
     config::Code,
@@ -107,6 +111,14 @@ pub enum Command {
     },
     /// Ask a running sidecar how it is: exit 0 or 1, for probes in images without curl.
     Health(HealthFlags),
+    /// How the running sidecar is, in ten lines: exit 3 when something has to be mended.
+    Status(StatusFlags),
+    /// Get the running sidecar ready to end.
+    Drain {
+        /// What to do.
+        #[command(subcommand)]
+        command: DrainCommand,
+    },
     /// See and change which destinations each source's events go to.
     Route {
         /// What to do with them.
@@ -132,6 +144,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: HoldCommand,
+    },
+    /// Rate limits of the running sidecar: what is above them waits in the journal, the app never does.
+    Limit {
+        /// What to do.
+        #[command(subcommand)]
+        command: LimitCommand,
     },
     /// Have a parked lane try again at once, after its key, URL or source was put right.
     Unpark(LaneName),
@@ -225,68 +243,6 @@ pub enum ConfigCommand {
     Init,
     /// Show every value in force and where it came from; keys as their last four characters.
     Show,
-}
-
-/// What can be done about holds.
-#[derive(Debug, Subcommand)]
-pub enum HoldCommand {
-    /// Hold a lane, across restarts, until it is released.
-    Set(HoldSetFlags),
-    /// Let a held lane go on.
-    Release(HoldReleaseFlags),
-    /// Show every lane: its state, since when and why, and what became of its events.
-    Ls,
-}
-
-/// One lane.
-#[derive(Debug, Clone, Args)]
-pub struct LaneName {
-    /// The source, by name or id.
-    pub source: String,
-    /// The destination.
-    pub destination: DestinationName,
-}
-
-/// Flags of `hold set`.
-#[derive(Debug, Clone, Args)]
-pub struct HoldSetFlags {
-    /// The lane.
-    #[command(flatten)]
-    pub lane: LaneName,
-    /// Do not ask.
-    #[arg(short, long, env = "SEGUE_HOLD_SET_YES", hide_env = true)]
-    pub yes: bool,
-}
-
-/// Flags of `hold release`.
-#[derive(Debug, Clone, Args)]
-pub struct HoldReleaseFlags {
-    /// The lane.
-    #[command(flatten)]
-    pub lane: LaneName,
-    /// Do not ask.
-    #[arg(short, long, env = "SEGUE_HOLD_RELEASE_YES", hide_env = true)]
-    pub yes: bool,
-}
-
-/// A destination, as commands name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DestinationName {
-    /// Segment.
-    Segment,
-    /// `RudderStack`.
-    Rudderstack,
-}
-
-impl DestinationName {
-    /// As metrics and the admin API name it.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Segment => "segment",
-            Self::Rudderstack => "rudderstack",
-        }
-    }
 }
 
 /// What can be done about the quarantine.

@@ -1,17 +1,16 @@
 //! `segue hold` and `segue unpark`: lanes of the running sidecar.
 
-use serde_json::json;
-
 use super::{
     Exit,
     attach::{self, Attached, unconfirmed},
-    command::{HoldCommand, LaneName, Manner},
+    command::Manner,
     inert::cut,
+    lane_flags::{HoldCommand, LaneName},
     talk::{Form, Talk},
 };
 use crate::{
     model::inert,
-    wire::{Lane, LaneAnswer, Lanes},
+    wire::{HoldAsked, Lane, LaneAnswer, Lanes},
 };
 
 /// Sets, releases or lists holds.
@@ -24,17 +23,19 @@ pub fn hold(manner: &Manner, command: HoldCommand, talk: &Talk) -> anyhow::Resul
                 inert(&flags.lane.source),
                 flags.lane.destination.label()
             );
-            match unconfirmed(&question, flags.yes, talk)? {
+            let asked = HoldAsked { reason: flags.reason, dry_run: flags.dry_run };
+            match unconfirmed(&question, flags.yes || flags.dry_run, talk)? {
                 Some(exit) => Ok(exit),
-                None => change(manner, &flags.lane, "hold", talk),
+                None => change(manner, &flags.lane, "hold", &asked, talk),
             }
         }
         HoldCommand::Release(flags) => {
             let question =
                 format!("Let {} to {} go on, with everything that waits?", inert(&flags.lane.source), flags.lane.destination.label());
-            match unconfirmed(&question, flags.yes, talk)? {
+            let asked = HoldAsked { reason: flags.reason, dry_run: flags.dry_run };
+            match unconfirmed(&question, flags.yes || flags.dry_run, talk)? {
                 Some(exit) => Ok(exit),
-                None => change(manner, &flags.lane, "release", talk),
+                None => change(manner, &flags.lane, "release", &asked, talk),
             }
         }
     }
@@ -42,21 +43,32 @@ pub fn hold(manner: &Manner, command: HoldCommand, talk: &Talk) -> anyhow::Resul
 
 /// Has a parked lane try at once.
 pub fn unpark(manner: &Manner, lane: &LaneName, talk: &Talk) -> anyhow::Result<Exit> {
-    change(manner, lane, "unpark", talk)
+    change(manner, lane, "unpark", &HoldAsked::default(), talk)
 }
 
-fn change(manner: &Manner, name: &LaneName, verb: &str, talk: &Talk) -> anyhow::Result<Exit> {
+fn change(manner: &Manner, name: &LaneName, verb: &str, asked: &HoldAsked, talk: &Talk) -> anyhow::Result<Exit> {
     let attached = match Attached::find(manner, talk)? {
         Ok(attached) => attached,
         Err(exit) => return Ok(exit),
     };
     let path = format!("/v1/lanes/{}/{}/{verb}", in_path(&name.source), name.destination.label());
-    let answer: LaneAnswer = match attached.post(&path, &json!({}), talk) {
+    let answer: LaneAnswer = match attached.post(&path, asked, talk) {
         Ok(answer) => answer,
         Err(exit) => return Ok(exit),
     };
     match talk.form() {
         Form::Json => attach::json(talk, &answer)?,
+        Form::Text if asked.dry_run => {
+            let lane = &answer.lane;
+            let what = format!(
+                "{} to {} is {}; {} events wait",
+                inert(&lane.source),
+                inert(&lane.destination),
+                inert(&lane.state),
+                lane.ledger.pending
+            );
+            talk.result(&format!("{what}.\nNothing was changed."))?;
+        }
         Form::Text => talk.result(&said(verb, &answer.lane))?,
     }
     Ok(Exit::Done)

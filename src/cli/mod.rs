@@ -18,11 +18,15 @@ mod hold;
 mod inert;
 mod journal;
 mod kill;
+mod lane_flags;
+mod limit;
 mod quarantine;
 mod reload;
 mod route;
 mod route_flags;
 mod run;
+mod state_flags;
+mod status;
 mod talk;
 mod version;
 
@@ -88,11 +92,14 @@ fn dispatch(cli: Cli, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit>
         Command::Config { command: ConfigCommand::Init } => config::init(manner, talk),
         Command::Config { command: ConfigCommand::Show } => config::show(manner, matches, talk),
         Command::Health(flags) => health::health(manner, &flags, talk),
+        Command::Status(flags) => status::status(manner, &flags, talk),
+        Command::Drain { command } => status::drain(manner, &command, talk),
         Command::Route { command } => route::route(manner, command, talk),
         Command::Kill { command } => kill::kill(manner, command, talk),
         Command::Audit { command } => audit::audit(manner, command, talk),
         Command::Reload => reload::reload(manner, talk),
         Command::Hold { command } => hold::hold(manner, command, talk),
+        Command::Limit { command } => limit::limit(manner, command, talk),
         Command::Unpark(lane) => hold::unpark(manner, &lane, talk),
         Command::Quarantine { command } => quarantine::quarantine(manner, command, talk),
         Command::Journal(flags) => journal::journal(manner, &flags, matches, talk),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::inert,
-    wire::{RouteAsked, RouteEvent, RouteHistory, Routes, RoutesChanged, SourceRoute, UndoAsked},
+    wire::{Impact, RouteAsked, RouteEvent, RouteHistory, Routes, RoutesChanged, Shift, SourceRoute, UndoAsked},
 };
 
 /// Shows or changes routes.
@@ -130,6 +130,9 @@ fn set(attached: &Attached, flags: RouteSetFlags, talk: &Talk) -> anyhow::Result
         show(&planned, talk)?;
         return Ok(Ok(Exit::Done));
     };
+    if !yes {
+        talk.note(&change.impact.as_ref().map(impact).unwrap_or_default().join("\n"));
+    }
     let question = format!("Change {} from the next event on? {}", inert(&change.before.name), changes(&planned).join("; "));
     if let Some(exit) = unconfirmed(&question, yes, talk)? {
         return Ok(Err(exit));
@@ -174,7 +177,11 @@ fn show(changed: &RoutesChanged, talk: &Talk) -> anyhow::Result<()> {
             let undo = format!("Revision {}. Back again: segue route undo", changed.revision);
             Ok(talk.result(&[changes(changed).join("\n"), undo].join("\n"))?)
         }
-        Form::Text => Ok(talk.result(&[changes(changed).join("\n"), "Nothing was changed.".to_owned()].join("\n"))?),
+        Form::Text => {
+            let impacts = changed.sources.iter().filter_map(|source| source.impact.as_ref()).flat_map(impact);
+            let lines: Vec<String> = changes(changed).into_iter().chain(impacts).chain(["Nothing was changed.".to_owned()]).collect();
+            Ok(talk.result(&lines.join("\n"))?)
+        }
     }
 }
 
@@ -199,6 +206,23 @@ fn changes(changed: &RoutesChanged) -> Vec<String> {
     changed.sources.iter().map(line).collect()
 }
 
+/// What a change means, a line each.
+fn impact(impact: &Impact) -> Vec<String> {
+    let moved = |name: &str, shift: Shift| format!("  {name:12}{}/s -> {}/s", shift.before, shift.after);
+    let mut lines = vec![
+        format!(
+            "  {:12}{}/s over the last minute, {:.0} a day",
+            "apps send",
+            impact.received_per_second,
+            impact.received_per_second * 86_400.0
+        ),
+        moved("Segment", impact.segment),
+        format!("{}; {} wait for it", moved("RudderStack", impact.rudderstack), impact.waiting_for_rudderstack),
+    ];
+    lines.extend(impact.notes.iter().map(|note| format!("  {}", inert(note))));
+    lines
+}
+
 /// Shows the newest changes; `segue audit ls` does the same.
 pub fn history(attached: &Attached, count: usize, talk: &Talk) -> anyhow::Result<Ended> {
     let history: RouteHistory = match attached.get(&format!("/v1/routes/history?count={count}"), talk) {
@@ -216,7 +240,13 @@ pub fn history(attached: &Attached, count: usize, talk: &Talk) -> anyhow::Result
 fn told(event: &RouteEvent) -> String {
     let change = match (&event.source, &event.from, &event.to) {
         (Some(source), Some(from), Some(to)) => format!("{} {} -> {}", inert(source), in_words(from), in_words(to)),
-        _ => "(all)".to_owned(),
+        (source, ..) => {
+            let whose = source.as_deref().map_or_else(|| "(all)".to_owned(), |source| inert(source).into_owned());
+            let to = event.destination.as_deref().map(|destination| format!(" to {}", inert(destination))).unwrap_or_default();
+            let limit =
+                event.from_limit.as_ref().zip(event.to_limit.as_ref()).map(|(from, to)| format!(" {from} -> {to}")).unwrap_or_default();
+            format!("{whose}{to}{limit}")
+        }
     };
     let undoes = event.undoes.map(|revision| format!(" of {revision}")).unwrap_or_default();
     let why = event.reason.as_deref().map(|reason| format!("  \"{}\"", cut(reason, 120))).unwrap_or_default();

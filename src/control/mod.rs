@@ -11,5 +11,5 @@ mod switchboard;
 
 pub use kill_file::{KillFile, POLL_INTERVAL};
 pub use reload::{Read, ReloadError, Reloaded, Reloader, Reread};
-pub use standing::{Asked, Audit, FlipError, Flipped, SourceStanding, Standing, Undoing};
+pub use standing::{Asked, Audit, FlipError, Flipped, LimitAsked, LimitStanding, SourceStanding, Standing, Undoing};
 pub use switchboard::{Kill, Switchboard};

@@ -2,7 +2,7 @@
 
 use crate::{
     journal::ChangeError,
-    model::{Percent, Revision, SourceId},
+    model::{Destination, Percent, RateLimit, Revision, SourceId},
     routing::{Author, Change, Route, Rule, Seal, SourceConflict},
 };
 
@@ -69,6 +69,38 @@ pub struct Standing {
     pub killed: Option<Change>,
     /// All configured sources, in the configuration's order.
     pub sources: Vec<SourceStanding>,
+}
+
+/// A change of a limit, as it is asked for.
+#[derive(Debug, Clone)]
+pub struct LimitAsked {
+    /// The source; None: all lanes to the destination together.
+    pub source: Option<SourceId>,
+    /// The destination.
+    pub destination: Destination,
+    /// The limit it gets.
+    pub limit: RateLimit,
+    /// Who asks.
+    pub by: Author,
+    /// Why.
+    pub reason: Option<String>,
+    /// Whether only to say what would change.
+    pub is_plan: bool,
+}
+
+/// How a limit stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitStanding {
+    /// The source; None: all lanes to the destination together.
+    pub source: Option<SourceId>,
+    /// The destination.
+    pub destination: Destination,
+    /// The revision that changed it; 0: it is as the configuration has it.
+    pub revision: Revision,
+    /// The limit.
+    pub limit: RateLimit,
+    /// The limit in the configuration.
+    pub configured: RateLimit,
 }
 
 /// What the history's seals say.

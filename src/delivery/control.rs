@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     journal::{ChangeError, LaneId},
-    model::WallTime,
+    model::{Destination, RateLimit, SourceId, WallTime},
 };
 
 /// The way to change lanes while they run. It keeps delivery's parts alive: to be dropped before the journal's directory is to be
@@ -86,6 +86,18 @@ impl LaneControl {
     /// operator holds. It is not kept: whoever keeps the switch says it again after a start.
     pub fn kill(&self, since: Option<WallTime>) {
         self.office.kill(since);
+    }
+
+    /// Limits all lanes to a destination, or, with Some, the lane of one source, from now on. It is not kept: whoever keeps limits says
+    /// it again after a start. The limit of a source that is not configured waits for it.
+    pub fn limit(&self, source: Option<&SourceId>, destination: Destination, limit: RateLimit) {
+        self.office.limit(source, destination, limit);
+    }
+
+    /// The limit of all lanes to a destination together.
+    #[must_use]
+    pub fn limit_of(&self, destination: Destination) -> RateLimit {
+        self.office.limit_of(destination)
     }
 
     /// Has a lane try at once what it tries now and then only: a parked lane sends its next request, one that waits for room in the

@@ -39,7 +39,7 @@ pub(super) struct Way {
     pub(super) sources: Arc<ArcSwap<Sources>>,
     pub(super) gates: Arc<Gates>,
     /// The source's own limit for this destination.
-    pub(super) own_limit: Option<Limit>,
+    pub(super) own_limit: Limit,
     /// Only one request of a lane waits for a limit at a time, so that lanes share it fairly.
     pub(super) turnstile: tokio::sync::Mutex<()>,
     /// Until when the destination asked to be left alone.
@@ -60,7 +60,7 @@ pub(super) struct Gates {
     pub(super) segment_us: Gate,
     pub(super) segment_eu: Gate,
     pub(super) rudderstack: Option<Gate>,
-    pub(super) limits: PerDestination<Option<Limit>>,
+    pub(super) limits: PerDestination<Limit>,
 }
 
 /// What lanes are told.
@@ -134,7 +134,7 @@ impl Way {
 
     /// The most events that a request should have under the lane's limits; None: no limit.
     pub(super) fn request_events_max(&self) -> Option<usize> {
-        self.limits().map(|limit| limit.request_events_max).min()
+        self.limits().filter_map(Limit::request_events_max).min()
     }
 
     /// Leaves the destination alone until then; None: no longer.
@@ -148,7 +148,7 @@ impl Way {
     }
 
     fn limits(&self) -> impl Iterator<Item = &Limit> {
-        [self.own_limit.as_ref(), self.gates.limits.of(self.id.destination).as_ref()].into_iter().flatten()
+        [&self.own_limit, self.gates.limits.of(self.id.destination)].into_iter()
     }
 
     /// The gate that the lane's requests leave by; None when its source or its upstream is not configured.
@@ -159,7 +159,7 @@ impl Way {
     /// Waits for everything that a request must wait for: the pause that the destination asked for, its breaker, the rise
     /// after an outage, the limits.
     async fn pass<'a>(&self, gate: &'a Gate, events: u32) -> Pass<'a> {
-        let is_paced = self.limits().next().is_some();
+        let is_paced = self.limits().any(Limit::is_some);
         let _turn = if is_paced || gate.is_rising() { Some(self.turnstile.lock().await) } else { None };
         loop {
             if let Some(until) = self.closed_until(Instant::now()) {

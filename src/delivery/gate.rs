@@ -1,7 +1,6 @@
 //! What the lanes of one destination share: is it up, and how fast may it be asked.
 
 use std::{
-    num::NonZeroU32,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -59,11 +58,7 @@ pub(super) struct Pass<'a> {
 impl Gate {
     pub(super) fn new(upstream: Upstream, pace: Pace) -> Self {
         let breaker = Breaker::new(FAILURES_MAX, Backoff::new(pace.retry_first, pace.retry_max.min(PROBE_WAIT_MAX)));
-        let limit = match pace.rate_limit {
-            RateLimit::None => None,
-            RateLimit::PerSecond(rate) => Some(rate.get()),
-        };
-        let condition = Condition { breaker, ramp: Ramp::new(limit), retries: RetryBudget::default() };
+        let condition = Condition { breaker, ramp: Ramp::new(per_second(pace.rate_limit)), retries: RetryBudget::default() };
         Self { upstream, condition: Mutex::new(condition), changed: Notify::new() }
     }
 
@@ -117,6 +112,11 @@ impl Gate {
     /// Failed requests that may be sent again at once.
     pub(super) fn retry_credit(&self) -> u32 {
         self.condition().retries.credit(Instant::now().into_std())
+    }
+
+    /// Another limit in events per second stands beside the rise from now on.
+    pub(super) fn limit(&self, limit: RateLimit) {
+        self.condition().ramp.limit(per_second(limit));
     }
 
     /// Whether requests are let through.
@@ -180,32 +180,75 @@ impl Drop for Pass<'_> {
     }
 }
 
-/// A limit in events per second that several lanes may share.
+const fn per_second(limit: RateLimit) -> Option<u32> {
+    match limit {
+        RateLimit::None => None,
+        RateLimit::PerSecond(rate) => Some(rate.get()),
+    }
+}
+
+/// A limit in events per second that several lanes may share, and that may change while they wait for it.
 #[derive(Debug)]
 pub(super) struct Limit {
-    pacer: Mutex<Pacer>,
-    /// The most events that a request should have under it.
-    pub(super) request_events_max: usize,
+    /// None: there is no limit.
+    pacer: Mutex<Option<Pacer>>,
+    changed: Notify,
 }
 
 impl Limit {
-    /// None when there is no limit.
-    pub(super) fn of(limit: RateLimit) -> Option<Self> {
-        let rate: NonZeroU32 = match limit {
-            RateLimit::None => return None,
-            RateLimit::PerSecond(rate) => rate,
-        };
-        let pacer = Pacer::new(rate);
-        Some(Self { request_events_max: pacer.request_events_max(), pacer: Mutex::new(pacer) })
+    pub(super) fn of(limit: RateLimit) -> Self {
+        Self { pacer: Mutex::new(pacer(limit)), changed: Notify::new() }
+    }
+
+    /// Another limit from now on, for those too who wait already.
+    pub(super) fn set(&self, limit: RateLimit) {
+        *self.pacer() = pacer(limit);
+        self.changed.notify_waiters();
+    }
+
+    /// The limit.
+    pub(super) fn rate(&self) -> RateLimit {
+        self.pacer().as_ref().map_or(RateLimit::None, |pacer| RateLimit::PerSecond(pacer.rate()))
+    }
+
+    /// Whether there is one.
+    pub(super) fn is_some(&self) -> bool {
+        self.pacer().is_some()
+    }
+
+    /// The most events that a request should have under it; None: there is no limit.
+    pub(super) fn request_events_max(&self) -> Option<usize> {
+        self.pacer().as_ref().map(Pacer::request_events_max)
     }
 
     /// Books a request and waits for its turn.
     pub(super) async fn wait(&self, events: u32) {
-        let go = self.pacer.lock().unwrap_or_else(PoisonError::into_inner).book(events, Instant::now().into_std());
-        #[cfg(test)]
-        if is_broken(Sabotage::LimitIgnored) {
-            return;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Before the booking, so that no change between the two is missed.
+            changed.as_mut().enable();
+            let Some(go) = self.pacer().as_mut().map(|pacer| pacer.book(events, Instant::now().into_std())) else { return };
+            #[cfg(test)]
+            if is_broken(Sabotage::LimitIgnored) {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = sleep_until(Instant::from_std(go)) => return,
+                () = changed => {}
+            }
         }
-        sleep_until(Instant::from_std(go)).await;
+    }
+
+    fn pacer(&self) -> MutexGuard<'_, Option<Pacer>> {
+        self.pacer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pacer(limit: RateLimit) -> Option<Pacer> {
+    match limit {
+        RateLimit::None => None,
+        RateLimit::PerSecond(rate) => Some(Pacer::new(rate)),
     }
 }

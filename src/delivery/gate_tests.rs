@@ -67,9 +67,7 @@ async fn herd(pace: Pace, up: impl Fn(Duration) -> u16 + Send + Sync + 'static, 
                     let turn = if gate.is_rising() || limit.is_some() { Some(turnstile.lock().await) } else { None };
                     let pass = gate.admit().await;
                     gate.rise(REQUEST_EVENTS).await;
-                    if let Some(limit) = limit.as_ref() {
-                        limit.wait(REQUEST_EVENTS).await;
-                    }
+                    limit.wait(REQUEST_EVENTS).await;
                     drop(turn);
                     if !pass.stands() {
                         continue;

@@ -38,6 +38,9 @@ pub(super) trait Leg: Send {
         Vec::new()
     }
 
+    /// Makes no larger requests from now on, in events; None: as large as its settings let it.
+    fn bound(&mut self, _events_max: Option<usize>) {}
+
     /// Bytes in memory.
     fn held_bytes(&self) -> usize;
 

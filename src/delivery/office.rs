@@ -1,7 +1,7 @@
 //! All lanes: started, watched, stopped.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64, atomic::Ordering},
     time::Duration,
 };
@@ -29,9 +29,9 @@ use super::{
 use crate::{
     clock::Clock,
     journal::{Journal, LaneId},
-    model::{Destination, PerDestination, WallTime},
+    model::{Destination, PerDestination, RateLimit, SourceId, WallTime},
     policy::Backoff,
-    routing::{Source, Sources},
+    routing::{Region, Source, Sources},
     telemetry::{Exposition, Sheet},
     upstream::Upstream,
 };
@@ -70,6 +70,8 @@ pub(super) struct Office {
     lanes: Mutex<BTreeMap<LaneId, Desk>>,
     /// Since when the kill switch is on; None: it is off.
     killed: Mutex<Option<WallTime>>,
+    /// Limits of single lanes that are not, or no longer, as the configuration had them at the start.
+    own_limits: Mutex<HashMap<LaneId, RateLimit>>,
     /// Lanes that ended by a fault of ours and were started again.
     restarts: AtomicU64,
 }
@@ -108,6 +110,7 @@ impl Delivery {
             control: watch::Sender::new(Control::Deliver(0)),
             lanes: Mutex::default(),
             killed: Mutex::default(),
+            own_limits: Mutex::default(),
             restarts: AtomicU64::new(0),
         });
         office.open_lanes();
@@ -200,6 +203,31 @@ impl Office {
         }
     }
 
+    /// The limit of all lanes to a destination, or of one of them.
+    pub(super) fn limit(&self, source: Option<&SourceId>, destination: Destination, limit: RateLimit) {
+        let Some(source) = source else {
+            self.gates.limits.of(destination).set(limit);
+            let gates = [Region::Us, Region::Eu].map(|region| self.gates.of(destination, region));
+            return gates.into_iter().flatten().for_each(|gate| gate.limit(limit));
+        };
+        let id = LaneId { source: source.clone(), destination };
+        // Under the lanes' lock: a lane that opens just now has it or is told.
+        let lanes = self.lanes();
+        self.own_limits.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), limit);
+        if let Some(desk) = lanes.get(&id).filter(|desk| desk.way.own_limit.rate() != limit) {
+            desk.way.own_limit.set(limit);
+        }
+    }
+
+    pub(super) fn limit_of(&self, destination: Destination) -> RateLimit {
+        self.gates.limits.of(destination).rate()
+    }
+
+    fn own_limit(&self, id: &LaneId, source: &Source) -> RateLimit {
+        let own_limits = self.own_limits.lock().unwrap_or_else(PoisonError::into_inner);
+        own_limits.get(id).copied().unwrap_or(*source.rate_limits.of(id.destination))
+    }
+
     fn open_lanes(&self) {
         let mut lanes = self.lanes();
         for source in self.sources.load().list() {
@@ -217,7 +245,7 @@ impl Office {
             id: id.clone(),
             sources: Arc::clone(&self.sources),
             gates: Arc::clone(&self.gates),
-            own_limit: Limit::of(*source.rate_limits.of(destination)),
+            own_limit: Limit::of(self.own_limit(id, source)),
             turnstile: tokio::sync::Mutex::default(),
             closed_until: Mutex::default(),
             clock: self.clock.clone(),
@@ -237,12 +265,10 @@ impl Office {
         let task = match destination {
             Destination::Segment => tokio::spawn(Runner::new(lane, SegmentLeg::default(), Arc::clone(&way), bounds).run()),
             Destination::RudderStack => {
-                let mut batch = self.settings.batch;
-                batch.events_max = batch.events_max.min(way.request_events_max().unwrap_or(usize::MAX)).max(1);
                 // Without an upstream nothing is sent, and the origin matters to nothing.
                 let origin = self.gates.rudderstack.as_ref().map_or("", |gate| gate.upstream.origin());
                 let (packing, figures) = (Packing::toward(origin, &self.packers), Arc::clone(&self.figures));
-                let leg = RudderStackLeg::new(bounds.in_flight_max, batch, self.settings.dialect, packing, figures);
+                let leg = RudderStackLeg::new(bounds.in_flight_max, self.settings.batch, self.settings.dialect, packing, figures);
                 let resends = self.seen.clone().map(|seen| Resends::new(seen, &id.source));
                 let runner = Runner::new(lane, leg.once(resends), Arc::clone(&way), bounds);
                 let (seen, journal) = (self.seen.clone(), self.journal.clone());

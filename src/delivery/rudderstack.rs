@@ -34,6 +34,8 @@ pub(super) struct RudderStackLeg {
     records: Records,
     held_bytes: usize,
     batch: Batch,
+    /// What a rate limit makes of it, in events; None: nothing.
+    events_max: Option<usize>,
     dialect: dialect::Settings,
     packing: Packing,
     /// None: resends are sent like anything else.
@@ -83,7 +85,18 @@ impl RudderStackLeg {
     /// A leg with `slots_max` requests in flight at most.
     pub(super) fn new(slots_max: usize, batch: Batch, dialect: dialect::Settings, packing: Packing, figures: Arc<Figures>) -> Self {
         let slots = (0..slots_max.clamp(1, SLOTS_MAX)).map(|_| Slot::default()).collect();
-        Self { slots, turn: 0, records: Records::default(), held_bytes: 0, batch, dialect, packing, resends: None, figures }
+        Self {
+            slots,
+            turn: 0,
+            records: Records::default(),
+            held_bytes: 0,
+            batch,
+            events_max: None,
+            dialect,
+            packing,
+            resends: None,
+            figures,
+        }
     }
 
     /// The leg, made to send each messageId once.
@@ -147,9 +160,15 @@ impl RudderStackLeg {
         &mut self.slots[usize::try_from(at).unwrap_or(0)]
     }
 
+    /// How large a request may be now.
+    fn batch(&self) -> Batch {
+        let events_max = self.events_max.map_or(self.batch.events_max, |events_max| self.batch.events_max.min(events_max)).max(1);
+        Batch { events_max, ..self.batch }
+    }
+
     /// So many events are not kept back for more.
     fn enough(&self) -> usize {
-        self.batch.events_max.min(GATHER_EVENTS)
+        self.batch().events_max.min(GATHER_EVENTS)
     }
 
     fn end(&mut self, piece: &Piece, end: End, ends: &mut Ends) {
@@ -211,13 +230,13 @@ impl Leg for RudderStackLeg {
     }
 
     fn next_parcel(&mut self, now: Instant, retries: Retries) -> Option<Parcel> {
-        let (count, enough) = (self.slots.len(), self.enough());
+        let (count, enough, batch) = (self.slots.len(), self.enough(), self.batch());
         let is_due = |at: &usize| self.slots[*at].due(now, enough, retries).is_some_and(|due| due <= now);
         let at = (0..count).map(|step| (self.turn + step) % count).find(is_due)?;
         self.turn = (at + 1) % count;
         let slot = &mut self.slots[at];
         if slot.chunks.is_empty() {
-            slot.make_up(self.batch);
+            slot.make_up(batch);
         }
         slot.state = SlotState::Out;
         slot.gather_until = Some(now + GATHER);
@@ -229,6 +248,10 @@ impl Leg for RudderStackLeg {
 
     fn due(&self, now: Instant, retries: Retries) -> Option<Instant> {
         self.slots.iter().filter_map(|slot| slot.due(now, self.enough(), retries)).min()
+    }
+
+    fn bound(&mut self, events_max: Option<usize>) {
+        self.events_max = events_max;
     }
 
     fn owes_retry(&self, now: Instant) -> bool {

@@ -214,6 +214,7 @@ impl<L: Leg> Runner<L> {
         if self.way.closed_until(now).is_some() || !self.delivers() {
             return;
         }
+        self.leg.bound(self.way.request_events_max());
         while self.flights.len() < self.standing.in_flight_max(self.bounds.in_flight_max, now) {
             let retries = self.retries(now);
             let Some(parcel) = self.leg.next_parcel(now, retries) else { break };

@@ -93,6 +93,13 @@ impl Counters {
         known.unwrap_or_else(|| Arc::clone(self.sources.write().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_default()))
     }
 
+    /// How many events of each source were accepted.
+    #[must_use]
+    pub fn received(&self) -> Vec<(SourceId, u64)> {
+        let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
+        sources.iter().map(|(id, counts)| (id.clone(), counts.received.iter().map(Count::value).sum())).collect()
+    }
+
     /// Counts an answer.
     pub(super) fn answered(&self, status: u16) {
         let class = match status {

@@ -34,6 +34,12 @@ impl Pacer {
         Self { rate, even: None, recent: VecDeque::new(), recent_events: 0 }
     }
 
+    /// Events in a second.
+    #[must_use]
+    pub const fn rate(&self) -> NonZeroU32 {
+        self.rate
+    }
+
     /// The most events that a request should gather under this limit, so that the pace stays even.
     #[must_use]
     pub fn request_events_max(&self) -> usize {

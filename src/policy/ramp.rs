@@ -54,6 +54,11 @@ impl Ramp {
         Self { limit: limit.map(f64::from), meter: Meter::default(), state: State::Open }
     }
 
+    /// Another rate limit from now on.
+    pub fn limit(&mut self, limit: Option<u32>) {
+        self.limit = limit.map(f64::from);
+    }
+
     /// Takes in that so many events arrived.
     pub fn arrived(&mut self, events: u32, now: Instant) {
         // What arrives while it rises is our own doing and says nothing about what is usual.

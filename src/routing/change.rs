@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Route;
-use crate::model::{Percent, Revision, SourceId, WallTime};
+use crate::model::{Destination, Percent, RateLimit, Revision, SourceId, WallTime};
 
 /// One change, as it is kept for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Change {
 }
 
 /// Who changed something, by the system's word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Author {
     /// A user of this machine, by the admin socket.
@@ -31,6 +31,7 @@ pub enum Author {
     /// Whoever made or removed the kill file.
     KillFile,
     /// Whoever sent a signal.
+    #[default]
     Signal,
 }
 
@@ -50,6 +51,21 @@ pub enum Deed {
     KillOn,
     /// Back to the routes.
     KillOff,
+    /// What goes to a destination gets another rate limit.
+    Limit {
+        /// The source; None: all of them together.
+        source: Option<SourceId>,
+        /// The destination.
+        destination: Destination,
+        /// The limit it had.
+        from: RateLimit,
+        /// The limit it gets.
+        to: RateLimit,
+    },
+    /// A lane is held.
+    Hold(SourceId, Destination),
+    /// A held lane goes on.
+    Release(SourceId, Destination),
     /// The configuration was read again.
     Reload {
         /// The sources that came, went or changed.
@@ -58,7 +74,7 @@ pub enum Deed {
 }
 
 /// As it is written: flat, with texts as the configuration has them.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Written {
     revision: u64,
     at: String,
@@ -73,15 +89,25 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to: Option<Shares>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    destination: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from_limit: Option<RateLimit>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to_limit: Option<RateLimit>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     undoes: Option<u64>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Verb {
+    #[default]
     Route,
+    Limit,
+    Hold,
+    Release,
     KillOn,
     KillOff,
     Reload,
@@ -98,23 +124,37 @@ impl Change {
     /// One line of JSON, without its end.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let (change, route) = match &self.deed {
-            Deed::Route { source, from, to } => (Verb::Route, Some((source, from, to))),
-            Deed::KillOn => (Verb::KillOn, None),
-            Deed::KillOff => (Verb::KillOff, None),
-            Deed::Reload { .. } => (Verb::Reload, None),
+        let deed = match &self.deed {
+            Deed::Route { source, from, to } => Written {
+                change: Verb::Route,
+                source: Some(source.to_string()),
+                from: Some(Shares::from(*from)),
+                to: Some(Shares::from(*to)),
+                ..Written::default()
+            },
+            Deed::KillOn => Written { change: Verb::KillOn, ..Written::default() },
+            Deed::KillOff => Written { change: Verb::KillOff, ..Written::default() },
+            Deed::Limit { source, destination, from, to } => Written {
+                change: Verb::Limit,
+                source: source.as_ref().map(ToString::to_string),
+                destination: Some(destination.label().to_owned()),
+                from_limit: Some(*from),
+                to_limit: Some(*to),
+                ..Written::default()
+            },
+            Deed::Hold(source, destination) => Written::lane(Verb::Hold, source, *destination),
+            Deed::Release(source, destination) => Written::lane(Verb::Release, source, *destination),
+            Deed::Reload { sources } => {
+                Written { change: Verb::Reload, sources: sources.iter().map(ToString::to_string).collect(), ..Written::default() }
+            }
         };
         let written = Written {
             revision: self.revision.0,
             at: self.at.to_rfc3339(),
             by: self.by,
-            change,
-            source: route.map(|(source, ..)| source.to_string()),
-            from: route.map(|(_, from, _)| Shares::from(*from)),
-            sources: if let Deed::Reload { sources } = &self.deed { sources.iter().map(ToString::to_string).collect() } else { Vec::new() },
-            to: route.map(|(.., to)| Shares::from(*to)),
             reason: self.reason.clone(),
             undoes: self.undoes.map(|revision| revision.0),
+            ..deed
         };
         // Plain texts and numbers: writing them cannot fail.
         serde_json::to_string(&written).unwrap_or_default()
@@ -123,14 +163,26 @@ impl Change {
     /// Reads [`Change::to_json`]; None when it is nothing that this version could have written.
     #[must_use]
     pub fn from_json(json: &str) -> Option<Self> {
-        let Written { revision, at, by, change, source, from, sources, to, reason, undoes } = serde_json::from_str(json).ok()?;
+        let Written { revision, at, by, change, source, from, sources, to, destination, from_limit, to_limit, reason, undoes } =
+            serde_json::from_str(json).ok()?;
+        let source = source.map(|id| SourceId::parse(&id).ok()).map_or(Some(None), |id| id.map(Some))?;
+        let destination = || Destination::ALL.into_iter().find(|known| Some(known.label()) == destination.as_deref());
         let deed = match change {
-            Verb::Route => Deed::Route { source: SourceId::parse(&source?).ok()?, from: from?.route()?, to: to?.route()? },
+            Verb::Route => Deed::Route { source: source?, from: from?.route()?, to: to?.route()? },
             Verb::KillOn => Deed::KillOn,
             Verb::KillOff => Deed::KillOff,
+            Verb::Limit => Deed::Limit { source, destination: destination()?, from: from_limit?, to: to_limit? },
+            Verb::Hold => Deed::Hold(source?, destination()?),
+            Verb::Release => Deed::Release(source?, destination()?),
             Verb::Reload => Deed::Reload { sources: sources.iter().map(|id| SourceId::parse(id).ok()).collect::<Option<_>>()? },
         };
         Some(Self { revision: Revision(revision), at: WallTime::parse(&at)?, by, deed, reason, undoes: undoes.map(Revision) })
+    }
+}
+
+impl Written {
+    fn lane(change: Verb, source: &SourceId, destination: Destination) -> Self {
+        Self { change, source: Some(source.to_string()), destination: Some(destination.label().to_owned()), ..Self::default() }
     }
 }
 
@@ -155,8 +207,19 @@ mod tests {
     fn a_change_is_read_as_it_was_written() {
         let source = SourceId::parse("web").unwrap();
         let to = Route::from("cutover=25%".parse::<Stage>().unwrap()).verifying("1%".parse().unwrap());
-        let route = Deed::Route { source, from: Stage::SegmentOnly.into(), to };
-        for deed in [route, Deed::KillOn, Deed::KillOff, Deed::Reload { sources: vec![SourceId::parse("ios").unwrap()] }] {
+        let (segment, rudder) = (Destination::Segment, Destination::RudderStack);
+        let limit = |source, to: &str| Deed::Limit { source, destination: rudder, from: RateLimit::None, to: to.parse().unwrap() };
+        let deeds = [
+            Deed::Route { source: source.clone(), from: Stage::SegmentOnly.into(), to },
+            Deed::KillOn,
+            Deed::KillOff,
+            limit(None, "200/s"),
+            limit(Some(source.clone()), "1/s"),
+            Deed::Hold(source.clone(), segment),
+            Deed::Release(source, rudder),
+            Deed::Reload { sources: vec![SourceId::parse("ios").unwrap()] },
+        ];
+        for deed in deeds {
             let at = WallTime::parse("2026-01-02T03:04:05.678Z").unwrap();
             let (reason, undoes) = (Some("it \"works\"\n".to_owned()), Some(Revision(6)));
             let change = Change { revision: Revision(7), at, by: Author::Uid(1000), deed, reason, undoes };

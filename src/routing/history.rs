@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt::Write};
 use sha2::{Digest, Sha256};
 
 use super::{Change, Deed, Route};
-use crate::model::{Revision, SourceId};
+use crate::model::{Destination, RateLimit, Revision, SourceId};
 
 /// A line's seal: the SHA-256 of the seal before it and of what it says, in hexadecimal digits. Whoever changes, removes or moves
 /// a line breaks the seals from there on; only whoever writes all of them anew does not.
@@ -21,6 +21,7 @@ pub struct History {
     broken: Vec<usize>,
     lines: usize,
     routes: HashMap<SourceId, (Revision, Route)>,
+    limits: HashMap<(Option<SourceId>, Destination), (Revision, RateLimit)>,
     /// When a reload last changed a source.
     reloads: HashMap<SourceId, Revision>,
     /// The change that turned the kill switch on, by its place; None: it is off.
@@ -93,6 +94,11 @@ impl History {
             Deed::Route { source, to, .. } => {
                 self.routes.insert(source.clone(), (change.revision, *to));
             }
+            Deed::Limit { source, destination, to, .. } => {
+                self.limits.insert((source.clone(), *destination), (change.revision, *to));
+            }
+            // Whether a lane is held says the journal, with its cursors.
+            Deed::Hold(..) | Deed::Release(..) => {}
             Deed::KillOn => self.killed = Some(self.changes.len()),
             Deed::KillOff => self.killed = None,
             Deed::Reload { sources } => self.reloads.extend(sources.iter().map(|source| (source.clone(), change.revision))),
@@ -122,6 +128,13 @@ impl History {
     #[must_use]
     pub fn route(&self, source: &SourceId) -> Option<(Revision, Route)> {
         self.routes.get(source).copied()
+    }
+
+    /// The limit that a source's lane, or with None all lanes to a destination, were given last, and the revision that did; None: it is
+    /// the configuration's.
+    #[must_use]
+    pub fn limit(&self, source: Option<&SourceId>, destination: Destination) -> Option<(Revision, RateLimit)> {
+        self.limits.get(&(source.cloned(), destination)).copied()
     }
 
     /// The revision by which a reload last changed a source; 0: none did.

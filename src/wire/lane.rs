@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// All lanes, sorted by source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Lanes {
     /// [`schema::LANES`](super::schema::LANES)
     pub schema: String,
@@ -13,7 +13,7 @@ pub struct Lanes {
 }
 
 /// The answer to a change of one lane: how it stands now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LaneAnswer {
     /// [`schema::LANE`](super::schema::LANE)
     pub schema: String,
@@ -22,8 +22,20 @@ pub struct LaneAnswer {
     pub lane: Lane,
 }
 
+/// A hold or its end, as it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldAsked {
+    /// Why; None: nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Only say how the lane stands.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
 /// One lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Lane {
     /// The source's id.
     pub source: String,
@@ -47,6 +59,9 @@ pub struct Lane {
     pub in_flight: u64,
     /// Requests that had to be sent again, since the start.
     pub retries: u64,
+    /// Events answered with 2xx, a second, over the last minute.
+    #[serde(default)]
+    pub delivered_per_second: f64,
     /// What became of its events.
     pub ledger: Ledger,
 }

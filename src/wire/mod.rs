@@ -4,17 +4,21 @@
 //! A reader ignores members that it does not know.
 
 mod lane;
+mod limit;
 mod problem;
 mod quarantine;
 mod route;
+mod status;
 
-pub use lane::{Health, Lane, LaneAnswer, Lanes, Ledger, Me};
+pub use lane::{Health, HoldAsked, Lane, LaneAnswer, Lanes, Ledger, Me};
+pub use limit::{Limit, LimitAsked, LimitChanged, Limits};
 pub use problem::{Problem, ProblemCode};
 pub use quarantine::{QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick};
 pub use route::{
-    AuditVerdict, KillAsked, KillStatus, ReloadAnswer, RouteAsked, RouteChanged, RouteEvent, RouteHistory, RouteShares, Routes,
-    RoutesChanged, SourceRoute, SourceRule, UndoAsked,
+    AuditVerdict, Impact, KillAsked, KillStatus, ReloadAnswer, RouteAsked, RouteChanged, RouteEvent, RouteHistory, RouteShares, Routes,
+    RoutesChanged, Shift, SourceRoute, SourceRule, UndoAsked,
 };
+pub use status::{DestinationStatus, Figures, JournalStatus, Lost, Snapshot, Status, Trouble};
 
 /// How many entries of the quarantine one answer has at most.
 pub const PAGE_ENTRIES_MAX: usize = 100;
@@ -47,6 +51,16 @@ pub mod schema {
     pub const RELOAD: &str = "segue.reload/v1";
     /// [`AuditVerdict`](super::AuditVerdict)
     pub const AUDIT: &str = "segue.audit/v1";
+    /// [`Limits`](super::Limits)
+    pub const LIMITS: &str = "segue.limits/v1";
+    /// [`LimitChanged`](super::LimitChanged)
+    pub const LIMIT_CHANGED: &str = "segue.limit-changed/v1";
+    /// [`Status`](super::Status)
+    pub const STATUS: &str = "segue.status/v1";
+    /// [`Snapshot`](super::Snapshot)
+    pub const SNAPSHOT: &str = "segue.snapshot/v1";
+    /// [`Figures`](super::Figures)
+    pub const FIGURES: &str = "segue.figures/v1";
     /// [`Problem`](super::Problem)
     pub const PROBLEM: &str = "segue.problem/v1";
 }

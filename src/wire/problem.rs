@@ -46,6 +46,8 @@ pub enum ProblemCode {
     TimedOut,
     /// The journal's disk refused.
     Disk,
+    /// Others have all the places.
+    Busy,
     /// The sidecar is stopping.
     Stopping,
     /// A kind that this reader does not know.

@@ -104,10 +104,13 @@ pub struct KillAsked {
     /// Why; None: nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Only say how it stands.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// What came, or would come, of a change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RoutesChanged {
     /// [`schema::ROUTES_CHANGED`](super::schema::ROUTES_CHANGED)
     pub schema: String,
@@ -120,12 +123,39 @@ pub struct RoutesChanged {
 }
 
 /// One source before and after.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RouteChanged {
     /// How it stood.
     pub before: SourceRoute,
     /// How it stands, or would stand.
     pub after: SourceRoute,
+    /// What that means for its events, at the pace of the last minute; None: the sidecar is older than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impact: Option<Impact>,
+}
+
+/// What a change of a route means for a source's events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Impact {
+    /// Events of the source that apps send, a second, over the last minute.
+    pub received_per_second: f64,
+    /// Of them, about so many go to Segment.
+    pub segment: Shift,
+    /// Of them, about so many go to RudderStack.
+    pub rudderstack: Shift,
+    /// Events that wait for RudderStack.
+    pub waiting_for_rudderstack: u64,
+    /// What has to be thought of: limits that would be hit, what an undo does not bring back.
+    pub notes: Vec<String>,
+}
+
+/// Events a second, before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Shift {
+    /// As the route was.
+    pub before: f64,
+    /// As it is, or would be.
+    pub after: f64,
 }
 
 /// How the kill switch stands.
@@ -164,7 +194,7 @@ pub struct RouteEvent {
     pub at: String,
     /// Who: `uid 1000`, or `kill file`.
     pub by: String,
-    /// `route`, `undo`, `kill on`, `kill off` or `reload`.
+    /// `route`, `undo`, `kill on`, `kill off`, `limit`, `hold`, `release` or `reload`.
     pub what: String,
     /// The source; of a reload all that it changed, with commas; None: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -175,6 +205,15 @@ pub struct RouteEvent {
     /// The route after; None for the kill switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<RouteShares>,
+    /// The destination of a limit or of a held lane; None for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// The limit before; None when no limit was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_limit: Option<String>,
+    /// The limit after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_limit: Option<String>,
     /// Why; None: nothing was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

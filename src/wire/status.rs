@@ -1,0 +1,129 @@
+//! How a sidecar is, on one page, and what its viewers hear of it.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Lane, RouteEvent, Routes};
+
+/// How the sidecar is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// [`schema::STATUS`](super::schema::STATUS)
+    pub schema: String,
+    /// Now, by its clock (RFC 3339).
+    pub at: String,
+    /// Its version.
+    pub version: String,
+    /// When it started.
+    pub started_at: String,
+    /// Whether there is nothing to tell in `troubles`.
+    pub healthy: bool,
+    /// What is wrong, the worst first.
+    pub troubles: Vec<Trouble>,
+    /// The newest revision of the routes.
+    pub revision: u64,
+    /// What turned the kill switch on; None: it is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill: Option<RouteEvent>,
+    /// Whether it gets ready to end: a load balancer is told to send elsewhere, and what still comes is taken.
+    pub draining: bool,
+    /// Configured sources.
+    pub sources: u64,
+    /// The names of those whose route is not the configuration's.
+    pub drift: Vec<String>,
+    /// Events that apps sent, a second, over the last minute.
+    pub received_per_second: f64,
+    /// Both destinations.
+    pub destinations: Vec<DestinationStatus>,
+    /// The journal.
+    pub journal: JournalStatus,
+}
+
+/// Something that somebody has to mend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Trouble {
+    /// One word, for scripts: `journal_full`, `journal_broken`, `lane_parked`, `quarantine_full`, `over_quota`, `unreachable`,
+    /// `unconfigured`, `history_broken`.
+    pub kind: String,
+    /// The source's id; None: it is no single source's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The destination; None: it is none's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// What is wrong.
+    pub what: String,
+    /// What it means for the data.
+    pub means: String,
+    /// What to do.
+    pub fix: String,
+}
+
+/// All lanes to one destination, together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DestinationStatus {
+    /// `segment` or `rudderstack`.
+    pub destination: String,
+    /// Events answered with 2xx, a second, over the last minute.
+    pub delivered_per_second: f64,
+    /// Events that wait in the journal.
+    pub pending: u64,
+    /// When the oldest of them arrived; None: none waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<String>,
+    /// Events refused for good and kept.
+    pub quarantined: u64,
+    /// Lanes that an operator or the kill switch holds.
+    pub held: u64,
+    /// Lanes that are parked.
+    pub parked: u64,
+    /// Whether it answers.
+    pub reachable: bool,
+}
+
+/// The journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JournalStatus {
+    /// `writable`, `full` or `broken`.
+    pub state: String,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bytes of them that some lane still needs.
+    pub pinned_bytes: u64,
+    /// Bytes that it may take.
+    pub capacity_bytes: u64,
+    /// How many hours of an outage it holds at the pace of late; None: there was too little to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours_left: Option<f64>,
+}
+
+/// What a viewer of the stream hears first, and again after it missed something: everything.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Snapshot {
+    /// [`schema::SNAPSHOT`](super::schema::SNAPSHOT)
+    pub schema: String,
+    /// How the sidecar is.
+    pub status: Status,
+    /// The routes.
+    pub routes: Routes,
+    /// The lanes.
+    pub lanes: Vec<Lane>,
+}
+
+/// What a viewer hears while something goes on: figures are totals, so a missed one is made up for by the next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Figures {
+    /// [`schema::FIGURES`](super::schema::FIGURES)
+    pub schema: String,
+    /// How the sidecar is.
+    pub status: Status,
+    /// The lanes that are not as they were.
+    pub lanes: Vec<Lane>,
+}
+
+/// What a viewer hears when it was too slow: the next event is a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Lost {
+    /// Events that it did not get.
+    pub events: u64,
+}
