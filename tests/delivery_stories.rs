@@ -152,6 +152,7 @@ impl Theatre {
             encoding,
             events,
             plan: Plan { revision: Revision(1), events: PerDestination { segment: Selection::All, rudderstack: Selection::All } },
+            repeats: None,
             outline: None,
             body,
         };

@@ -62,6 +62,7 @@ fn request(path: &Path) -> Option<Request> {
         encoding: if is_gzip { Encoding::Gzip } else { Encoding::Identity },
         events: u32::try_from(events).unwrap(),
         plan: Plan { revision: Revision(1), events: PerDestination { segment: Selection::All, rudderstack: Selection::All } },
+        repeats: None,
         outline: None,
         body: Bytes::from(body),
     };

@@ -13,6 +13,7 @@ mod limits;
 mod mask;
 mod quarantine;
 mod rates;
+mod replays;
 mod router;
 mod routes;
 mod server;

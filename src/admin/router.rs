@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     answer::{Problems, Refusal, good},
     caller::Caller,
-    lanes, limits, quarantine, routes as flips,
+    lanes, limits, quarantine, replays, routes as flips,
     server::Hub,
     status, stream,
 };
@@ -44,6 +44,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
         (name = "state", description = "How the sidecar is"),
         (name = "lanes", description = "The queues to the two destinations"),
         (name = "routes", description = "Who gets whose events; each change has a revision"),
+        (name = "replays", description = "Events sent again from the journal"),
         (name = "quarantine", description = "What a destination refused for good"),
     )
 )]
@@ -76,6 +77,11 @@ fn described() -> (Router<Hub>, Document) {
         .routes(routes!(lanes::release))
         .routes(routes!(lanes::unpark))
         .routes(routes!(limits::list, limits::set))
+        .routes(routes!(replays::list, replays::start))
+        .routes(routes!(replays::plan))
+        .routes(routes!(replays::pause))
+        .routes(routes!(replays::resume))
+        .routes(routes!(replays::cancel))
         .routes(routes!(flips::list))
         .routes(routes!(flips::history))
         .routes(routes!(flips::audit))

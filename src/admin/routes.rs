@@ -18,7 +18,7 @@ use super::{
 use crate::{
     control::{Asked, FlipError, Flipped, Kill, ReloadError, SourceStanding, Undoing},
     model::{Destination, Revision, Role},
-    routing::{Author, Change, Deed, Route},
+    routing::{Author, Change, Deed, Route, Step},
     wire::{self, ProblemCode, RouteShares, schema},
 };
 
@@ -242,6 +242,7 @@ pub(super) fn event(change: &Change) -> wire::RouteEvent {
             Author::Uid(uid) => format!("uid {uid}"),
             Author::KillFile => "kill file".to_owned(),
             Author::Signal => "SIGHUP".to_owned(),
+            Author::Sidecar => "segue".to_owned(),
         },
         what: what(change).to_owned(),
         source: None,
@@ -250,6 +251,7 @@ pub(super) fn event(change: &Change) -> wire::RouteEvent {
         to: None,
         from_limit: None,
         to_limit: None,
+        replay: None,
         reason: change.reason.clone(),
         undoes: change.undoes.map(|revision| revision.0),
     };
@@ -263,6 +265,12 @@ pub(super) fn event(change: &Change) -> wire::RouteEvent {
             told.destination = Some(destination.label().to_owned());
             (told.from_limit, told.to_limit) = (Some(from.to_string()), Some(to.to_string()));
         }
+        Deed::Replay(replay) => {
+            told.source = Some(replay.source.to_string());
+            told.destination = Some(replay.destination.label().to_owned());
+            told.replay = Some(change.revision.0);
+        }
+        Deed::ReplayStep(job, _) => told.replay = Some(job.0),
         Deed::Hold(source, destination) | Deed::Release(source, destination) => {
             told.source = Some(source.to_string());
             told.destination = Some(destination.label().to_owned());
@@ -282,6 +290,11 @@ const fn what(change: &Change) -> &'static str {
         (Deed::Limit { .. }, _) => "limit",
         (Deed::Hold(..), _) => "hold",
         (Deed::Release(..), _) => "release",
+        (Deed::Replay(..), _) => "replay",
+        (Deed::ReplayStep(_, Step::Pause), _) => "replay pause",
+        (Deed::ReplayStep(_, Step::Resume), _) => "replay resume",
+        (Deed::ReplayStep(_, Step::Cancel), _) => "replay cancel",
+        (Deed::ReplayStep(_, Step::End), _) => "replay end",
         (Deed::Reload { .. }, _) => "reload",
     }
 }

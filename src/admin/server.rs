@@ -32,7 +32,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Access,
-    control::{Reloader, Switchboard},
+    control::{Reloader, Replayer, Switchboard},
     delivery::LaneControl,
     ingress::Counters,
     journal::Journal,
@@ -59,6 +59,8 @@ pub struct Hub {
     pub lanes: LaneControl,
     /// The routes.
     pub switchboard: Switchboard,
+    /// Replays.
+    pub replayer: Replayer,
     /// How the configuration is read again; None: there is no file of it.
     pub reloader: Option<Reloader>,
     /// What the ingress counts.

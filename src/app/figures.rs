@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::{
-    control::Switchboard,
+    control::{ReplayState, Replayer, Switchboard},
     delivery::Delivery,
     ingress::Counters,
     journal::{Health, Journal, SpillQuota},
@@ -53,6 +53,22 @@ pub(super) fn register_routes(exposition: &Exposition, switchboard: &Switchboard
             let drifted = f64::from(u8::from(source.route != source.configured));
             let labels = [("source", source.id.as_str())];
             sheet.gauge("segue_route_drift", "Whether a source has another route than its configuration says", &labels, drifted);
+        }
+    });
+}
+
+/// What replays have sent, and which there are.
+pub(super) fn register_replays(exposition: &Exposition, replayer: &Replayer) {
+    let replayer = replayer.downgrade();
+    exposition.on_scrape(move |sheet| {
+        let Some(replayer) = replayer.upgrade() else { return };
+        for standing in replayer.list().iter().filter(|standing| standing.total.is_some()) {
+            let name = standing.started.revision.to_string();
+            let (source, destination) = (standing.replay.source.as_str(), standing.replay.destination.label());
+            let labels = [("replay", name.as_str()), ("source", source), ("destination", destination)];
+            sheet.counter("segue_replay_events", "Events that a replay journalled again", &labels, standing.sent);
+            let running = f64::from(u8::from(standing.state == ReplayState::Running));
+            sheet.gauge("segue_replay_running", "Whether a replay runs", &labels, running);
         }
     });
 }

@@ -20,7 +20,7 @@ use crate::{
     admin::{AdminServer, Hub},
     clock::Clock,
     config::{Config, DataDirectory},
-    control::{KillFile, Read, Reloader, Switchboard},
+    control::{KillFile, Read, Reloader, Replayer, Switchboard},
     delivery::{Delivery, Upstreams},
     ingress::{Counters, Desk, Ingress, ListenError, Relays},
     journal::{Disk, Journal, LaneId, Ledger, OpenError, Opened, RealDisk, RecoveryReport},
@@ -45,6 +45,7 @@ pub struct Handle {
     metrics: Option<MetricsServer>,
     admin: Option<AdminServer>,
     kill_file: Option<KillFile>,
+    replayer: Replayer,
     reloader: Option<Reloader>,
     report: RecoveryReport,
     counters: Arc<Counters>,
@@ -202,11 +203,21 @@ impl Sidecar {
         };
         let reloader = read.map(|read| Reloader::new(read, switchboard.clone()));
         let (lanes, sources) = (delivery.control(), Arc::clone(&sources));
+        let replayer = Replayer::start(
+            config.journal.dir.clone(),
+            journal.clone(),
+            delivery.control(),
+            Arc::clone(&sources),
+            switchboard.clone(),
+            desk.clock.clone(),
+        );
+        figures::register_replays(&exposition, &replayer);
         let draining = Arc::new(AtomicBool::new(false));
         let hub = Hub {
             journal: journal.clone(),
             lanes,
             switchboard,
+            replayer: replayer.clone(),
             reloader: reloader.clone(),
             counters: Arc::clone(&counters),
             clock: desk.clock.clone(),
@@ -229,6 +240,7 @@ impl Sidecar {
             metrics,
             admin,
             kill_file,
+            replayer,
             reloader,
             report,
             counters,
@@ -310,6 +322,7 @@ impl Handle {
             admin.stop().await;
         }
         drop(self.reloader);
+        self.replayer.stop().await;
         if let Some(kill_file) = self.kill_file {
             kill_file.stop().await;
         }

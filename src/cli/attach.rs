@@ -54,6 +54,11 @@ impl Attached {
         self.runtime.block_on(self.client.get(path))
     }
 
+    /// Asks for a change or a plan, and tells nothing.
+    pub fn try_post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        self.runtime.block_on(self.client.post(path, body))
+    }
+
     /// Asks for a change.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, talk: &Talk) -> Asked<T> {
         self.runtime.block_on(self.client.post(path, body)).map_err(|error| told(&error, talk))

@@ -12,6 +12,7 @@ use clap::{
 
 use super::{
     lane_flags::{DestinationName, HoldCommand, LaneName, LimitCommand},
+    replay_flags::ReplayCommand,
     route_flags::{AuditCommand, KillCommand, RouteCommand},
     state_flags::{DrainCommand, StatusFlags},
 };
@@ -124,6 +125,12 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         command: RouteCommand,
+    },
+    /// Send events again from the journal: what a destination was not to get while its route was another.
+    Replay {
+        /// What to do.
+        #[command(subcommand)]
+        command: ReplayCommand,
     },
     /// The kill switch: everything to Segment, above all routes, until it is turned off. Queues to `RudderStack` are held.
     Kill {

@@ -1,15 +1,22 @@
 //! `segue kill`: the kill switch.
 
+use serde::Serialize;
+
 use super::{
     Exit,
     attach::{self, Attached, unconfirmed},
     command::Manner,
     inert::cut,
+    one_sided,
     route::reasoned,
     route_flags::KillCommand,
     talk::{Form, Talk},
 };
-use crate::{model::inert, wire::KillStatus};
+use crate::{
+    client::ClientError,
+    model::inert,
+    wire::{KillStatus, ReplayPlan, Routes},
+};
 
 /// Turns the kill switch, or shows how it stands.
 pub fn kill(manner: &Manner, command: KillCommand, talk: &Talk) -> anyhow::Result<Exit> {
@@ -22,6 +29,8 @@ pub fn kill(manner: &Manner, command: KillCommand, talk: &Talk) -> anyhow::Resul
             return Ok(exit);
         }
     };
+    // What turned it on says since when.
+    let before = attached.look::<KillStatus>("/v1/kill").ok().and_then(|status| status.by);
     let is_question = matches!(command, KillCommand::Status);
     let answer: attach::Asked<KillStatus> = match command {
         KillCommand::Status => attached.get("/v1/kill", talk),
@@ -39,11 +48,36 @@ pub fn kill(manner: &Manner, command: KillCommand, talk: &Talk) -> anyhow::Resul
         Ok(status) => status,
         Err(exit) => return Ok(exit),
     };
+    let missed = match (&status.by, &before) {
+        // On, and looked at; or off just now.
+        (Some(by), _) if is_question => missed(&attached, by.revision, None),
+        (None, Some(by)) if status.changed => missed(&attached, by.revision, Some(status.revision - 1)),
+        _ => Ok(Vec::new()),
+    };
     match talk.form() {
-        Form::Json => attach::json(talk, &status)?,
-        Form::Text => talk.result(&said(&status))?,
+        Form::Json => attach::json(talk, &Killed { status: status.clone(), one_sided: missed.unwrap_or_default() })?,
+        Form::Text => talk.result(&[vec![said(&status)], one_sided::told(&missed)].concat().join("\n"))?,
     }
     Ok(if is_question && status.on { Exit::No } else { Exit::Done })
+}
+
+/// The kill switch, and what RudderStack missed while it was on.
+#[derive(Debug, Serialize)]
+struct Killed {
+    #[serde(flatten)]
+    status: KillStatus,
+    /// What it can be sent.
+    one_sided: Vec<ReplayPlan>,
+}
+
+/// What the routes would have sent under these revisions.
+fn missed(attached: &Attached, first: u64, last: Option<u64>) -> Result<Vec<ReplayPlan>, ClientError> {
+    let routes: Routes = attached.look("/v1/routes")?;
+    let mut all = Vec::new();
+    for source in &routes.routes {
+        all.extend(one_sided::missed(attached, source, first, last)?);
+    }
+    Ok(all)
 }
 
 fn said(status: &KillStatus) -> String {

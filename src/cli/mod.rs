@@ -20,8 +20,11 @@ mod journal;
 mod kill;
 mod lane_flags;
 mod limit;
+mod one_sided;
 mod quarantine;
 mod reload;
+mod replay;
+mod replay_flags;
 mod route;
 mod route_flags;
 mod run;
@@ -95,6 +98,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit>
         Command::Status(flags) => status::status(manner, &flags, talk),
         Command::Drain { command } => status::drain(manner, &command, talk),
         Command::Route { command } => route::route(manner, command, talk),
+        Command::Replay { command } => replay::replay(manner, command, talk),
         Command::Kill { command } => kill::kill(manner, command, talk),
         Command::Audit { command } => audit::audit(manner, command, talk),
         Command::Reload => reload::reload(manner, talk),

@@ -1,5 +1,6 @@
 //! `segue route`: which destinations each source's events go to.
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::{
@@ -8,12 +9,13 @@ use super::{
     command::Manner,
     hold::in_path,
     inert::cut,
+    one_sided,
     route_flags::{RouteCommand, RouteGetFlags, RouteSetFlags, RouteUndoFlags},
     talk::{Form, Talk},
 };
 use crate::{
     model::inert,
-    wire::{Impact, RouteAsked, RouteEvent, RouteHistory, Routes, RoutesChanged, Shift, SourceRoute, UndoAsked},
+    wire::{Impact, ReplayPlan, RouteAsked, RouteEvent, RouteHistory, Routes, RoutesChanged, Shift, SourceRoute, UndoAsked},
 };
 
 /// Shows or changes routes.
@@ -143,21 +145,68 @@ fn set(attached: &Attached, flags: RouteSetFlags, talk: &Talk) -> anyhow::Result
 }
 
 fn undo(attached: &Attached, flags: RouteUndoFlags, talk: &Talk) -> anyhow::Result<Ended> {
-    let RouteUndoFlags { source, to_rev, reason, dry_run, yes } = flags;
+    let RouteUndoFlags { source, to_rev, reason, dry_run, backfill, yes } = flags;
     let asked = UndoAsked { source, to_revision: to_rev, reason, dry_run: true };
     let planned: RoutesChanged = match attached.post("/v1/routes/undo", &asked, talk) {
         Ok(planned) => planned,
         Err(exit) => return Ok(Err(exit)),
     };
     if dry_run || planned.sources.is_empty() {
-        show(&planned, talk)?;
-        return Ok(Ok(Exit::Done));
+        return undone(attached, planned, to_rev, None, talk).map(|_| Ok(Exit::Done));
     }
     let question = format!("Undo? {}. What was sent stays sent.", changes(&planned).join("; "));
     if let Some(exit) = unconfirmed(&question, yes, talk)? {
         return Ok(Err(exit));
     }
-    done(attached.post("/v1/routes/undo", &UndoAsked { dry_run: false, ..asked }, talk), talk)
+    let changed: RoutesChanged = match attached.post("/v1/routes/undo", &UndoAsked { dry_run: false, ..asked }, talk) {
+        Ok(changed) => changed,
+        Err(exit) => return Ok(Err(exit)),
+    };
+    // What was decided under the revisions in between.
+    let first_undoing = changed.sources.iter().map(|source| source.after.revision).min();
+    let missed = undone(attached, changed, to_rev, first_undoing.map(|revision| revision - 1), talk)?;
+    match backfill {
+        Some(rate) => Ok(one_sided::backfill(attached, &missed, &rate, talk)?.map(|()| Exit::Done)),
+        None => Ok(Ok(Exit::Done)),
+    }
+}
+
+/// Shows an undo, and what one side alone got between the changes and their undoing.
+fn undone(
+    attached: &Attached,
+    changed: RoutesChanged,
+    to_rev: Option<u64>,
+    last: Option<u64>,
+    talk: &Talk,
+) -> anyhow::Result<Vec<ReplayPlan>> {
+    let mut missed = Ok(Vec::new());
+    for source in &changed.sources {
+        let first = to_rev.map_or(source.before.revision, |revision| revision + 1);
+        let of_source = one_sided::missed(attached, &source.after, first, last);
+        missed = missed.and_then(|mut missed: Vec<ReplayPlan>| {
+            missed.extend(of_source?);
+            Ok(missed)
+        });
+    }
+    match talk.form() {
+        Form::Json => attach::json(talk, &Undone { changed, one_sided: missed.as_ref().map(Clone::clone).unwrap_or_default() })?,
+        Form::Text => {
+            show(&changed, talk)?;
+            for line in one_sided::told(&missed) {
+                talk.result(&line)?;
+            }
+        }
+    }
+    Ok(missed.unwrap_or_default())
+}
+
+/// An undo, and what it leaves.
+#[derive(Debug, Serialize)]
+struct Undone {
+    #[serde(flatten)]
+    changed: RoutesChanged,
+    /// What a destination missed meanwhile, and can be sent.
+    one_sided: Vec<ReplayPlan>,
 }
 
 fn done(answer: attach::Asked<RoutesChanged>, talk: &Talk) -> anyhow::Result<Ended> {

@@ -79,6 +79,9 @@ pub struct RouteUndoFlags {
     /// Only say what would change.
     #[arg(long, env = "SEGUE_ROUTE_UNDO_DRY_RUN", hide_env = true)]
     pub dry_run: bool,
+    /// Also send, at this rate, what one side alone got meanwhile to the side that gets it again, like 300/s.
+    #[arg(long, value_name = "RATE", env = "SEGUE_ROUTE_UNDO_BACKFILL", hide_env = true)]
+    pub backfill: Option<String>,
     /// Do not ask.
     #[arg(short, long, env = "SEGUE_ROUTE_UNDO_YES", hide_env = true)]
     pub yes: bool,

@@ -5,11 +5,17 @@
 //! is refused. It never touches what was journalled before.
 
 mod kill_file;
+mod lanes;
 mod reload;
+mod replay_run;
+mod replay_scan;
+mod replays;
 mod standing;
 mod switchboard;
 
 pub use kill_file::{KillFile, POLL_INTERVAL};
 pub use reload::{Read, ReloadError, Reloaded, Reloader, Reread};
+pub use replay_scan::Found;
+pub use replays::{ReplayError, ReplayStanding, ReplayState, Replayer, WeakReplayer};
 pub use standing::{Asked, Audit, FlipError, Flipped, LimitAsked, LimitStanding, SourceStanding, Standing, Undoing};
 pub use switchboard::{Kill, Switchboard};

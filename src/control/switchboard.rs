@@ -5,11 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
-use super::{Asked, Audit, FlipError, Flipped, LimitAsked, LimitStanding, SourceStanding, Standing, Undoing};
+use super::{Asked, Audit, FlipError, Flipped, SourceStanding, Standing, Undoing};
 use crate::{
     clock::Clock,
-    delivery::{HoldError, LaneControl, LaneStatus},
-    journal::{ChangeError, Journal, LaneId},
+    delivery::LaneControl,
+    journal::{ChangeError, Journal},
     model::{Destination, PerDestination, Percent, RateLimit, Revision, SourceId},
     routing::{Author, Change, Deed, History, Route, Source, Sources, Stage},
 };
@@ -17,11 +17,11 @@ use crate::{
 /// Changes routes and the kill switch, one change at a time. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Switchboard {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     /// As the configuration has them.
     configured: RwLock<Arc<Vec<Source>>>,
     data_plane: DataPlane,
@@ -31,12 +31,12 @@ struct Inner {
     /// A kill switch that was turned on and could not be kept: it is in force all the same. None: there is none.
     unkept: RwLock<Option<Change>>,
     /// Held from a look at how things stand until the change is in force.
-    turn: Mutex<()>,
-    journal: Journal,
-    lanes: LaneControl,
+    pub(super) turn: Mutex<()>,
+    pub(super) journal: Journal,
+    pub(super) lanes: LaneControl,
     /// The limits of both destinations in the configuration.
-    configured_limits: PerDestination<RateLimit>,
-    clock: Clock,
+    pub(super) configured_limits: PerDestination<RateLimit>,
+    pub(super) clock: Clock,
 }
 
 /// Whether there is an upstream for RudderStack's share.
@@ -170,63 +170,16 @@ impl Switchboard {
         .await
     }
 
-    /// How the limits stand: of both destinations, and of every configured source's lanes.
-    #[must_use]
-    pub fn limits(&self) -> Vec<LimitStanding> {
-        let history = self.inner.history();
-        let all = Destination::ALL.map(|destination| self.inner.limit(&history, None, destination));
-        let configured = self.inner.configured();
-        let each = configured.iter().flat_map(|source| Destination::ALL.map(|to| self.inner.limit(&history, Some(source), to)));
-        all.into_iter().chain(each).collect()
-    }
-
-    /// Gives a source's lane, or with None all lanes to a destination together, another limit: before and after. It is durable, and in
-    /// force for what waits too, when it returns.
-    ///
-    /// # Errors
-    /// When the source is not configured, or it is not durable: then the old one is in force.
-    pub async fn limit(&self, asked: LimitAsked) -> Result<(LimitStanding, LimitStanding), FlipError> {
+    /// Keeps what is done elsewhere, in its turn: the change that it is. Durable when it returns.
+    pub(super) async fn record(&self, deed: Deed, by: Author, reason: Option<String>) -> Result<Change, FlipError> {
         let inner = Arc::clone(&self.inner);
         whole(async move {
             let _turn = inner.turn.lock().await;
-            let before = inner.limit_of(asked.source.as_ref(), asked.destination)?;
-            if before.limit == asked.limit || asked.is_plan {
-                return Ok((before.clone(), LimitStanding { limit: asked.limit, ..before }));
-            }
-            let (revision, at) = (inner.next_revision(), inner.clock.now());
-            let deed = Deed::Limit { source: asked.source, destination: asked.destination, from: before.limit, to: asked.limit };
-            inner.keep(Change { revision, at, by: asked.by, deed, reason: asked.reason, undoes: None }).await?;
-            Ok((before.clone(), LimitStanding { revision, limit: asked.limit, ..before }))
+            let change = Change { revision: inner.next_revision(), at: inner.clock.now(), by, deed, reason, undoes: None };
+            inner.keep(change.clone()).await?;
+            Ok(change)
         })
         .await
-    }
-
-    /// Holds a lane, as [`LaneControl::hold`], and keeps who did it.
-    ///
-    /// # Errors
-    /// When there is no such lane, or it is not durable; it is held until the next start all the same.
-    pub async fn hold(&self, lane: &LaneId, by: Author, reason: Option<String>) -> Result<LaneStatus, HoldError> {
-        let _turn = self.inner.turn.lock().await;
-        let was_held = self.inner.journal.held_since(lane).is_some();
-        let status = self.inner.lanes.hold(lane).await?;
-        if !was_held {
-            self.inner.note(Deed::Hold(lane.source.clone(), lane.destination), by, reason).await?;
-        }
-        Ok(status)
-    }
-
-    /// Lets a held lane go on, as [`LaneControl::release`], and keeps who did it.
-    ///
-    /// # Errors
-    /// When there is no such lane, or it is not durable.
-    pub async fn release(&self, lane: &LaneId, by: Author, reason: Option<String>) -> Result<LaneStatus, HoldError> {
-        let _turn = self.inner.turn.lock().await;
-        let was_held = self.inner.journal.held_since(lane).is_some();
-        let status = self.inner.lanes.release(lane).await?;
-        if was_held {
-            self.inner.note(Deed::Release(lane.source.clone(), lane.destination), by, reason).await?;
-        }
-        Ok(status)
     }
 
     /// What an undo would do; nothing is changed.
@@ -281,7 +234,7 @@ pub enum Kill {
 }
 
 /// Runs to its end, whoever waits for it.
-async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, FlipError>> + Send + 'static) -> Result<T, FlipError> {
+pub(super) async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, FlipError>> + Send + 'static) -> Result<T, FlipError> {
     tokio::spawn(work).await.unwrap_or(Err(FlipError::Journal(ChangeError::Closed)))
 }
 
@@ -295,7 +248,7 @@ fn differing(before: &[Source], after: &[Source]) -> Vec<SourceId> {
     ids
 }
 
-fn find<'a>(configured: &'a [Source], id: &SourceId) -> Result<&'a Source, FlipError> {
+pub(super) fn find<'a>(configured: &'a [Source], id: &SourceId) -> Result<&'a Source, FlipError> {
     configured.iter().find(|source| source.id == *id).ok_or_else(|| FlipError::UnknownSource(id.clone()))
 }
 
@@ -313,7 +266,7 @@ fn stands(history: &History, source: &Source) -> SourceStanding {
 }
 
 impl Inner {
-    fn history(&self) -> RwLockReadGuard<'_, History> {
+    pub(super) fn history(&self) -> RwLockReadGuard<'_, History> {
         self.history.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -330,11 +283,11 @@ impl Inner {
         history.killed().cloned().or_else(|| self.unkept())
     }
 
-    fn next_revision(&self) -> Revision {
+    pub(super) fn next_revision(&self) -> Revision {
         Revision(self.history().revision().max(self.journal.revision()).max(self.sources.load().revision()).0 + 1)
     }
 
-    fn configured(&self) -> Arc<Vec<Source>> {
+    pub(super) fn configured(&self) -> Arc<Vec<Source>> {
         Arc::clone(&self.configured.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -403,28 +356,6 @@ impl Inner {
         Ok(back)
     }
 
-    fn limit(&self, history: &History, source: Option<&Source>, destination: Destination) -> LimitStanding {
-        let configured = source.map_or(self.configured_limits.of(destination), |source| source.rate_limits.of(destination));
-        let id = source.map(|source| source.id.clone());
-        let (revision, limit) = history.limit(id.as_ref(), destination).unwrap_or((Revision::default(), *configured));
-        LimitStanding { source: id, destination, revision, limit, configured: *configured }
-    }
-
-    fn limit_of(&self, source: Option<&SourceId>, destination: Destination) -> Result<LimitStanding, FlipError> {
-        let configured = self.configured();
-        let source = source.map(|id| find(&configured, id)).transpose()?;
-        Ok(self.limit(&self.history(), source, destination))
-    }
-
-    /// Keeps what was done already.
-    async fn note(&self, deed: Deed, by: Author, reason: Option<String>) -> Result<(), ChangeError> {
-        let change = Change { revision: self.next_revision(), at: self.clock.now(), by, deed, reason, undoes: None };
-        match self.keep(change).await {
-            Err(FlipError::Journal(error)) => Err(error),
-            _ => Ok(()),
-        }
-    }
-
     async fn change_route(
         &self,
         before: &SourceStanding,
@@ -443,7 +374,7 @@ impl Inner {
     }
 
     /// Makes a change durable, then puts it in force.
-    async fn keep(&self, change: Change) -> Result<(), FlipError> {
+    pub(super) async fn keep(&self, change: Change) -> Result<(), FlipError> {
         let line = self.history().line(&change);
         self.journal.keep_line(line).await?;
         tracing::info!(event = "routes_changed", revision = change.revision.0, change = change.to_json(), "routes changed");

@@ -63,6 +63,7 @@ mod tests {
             encoding: Encoding::Identity,
             events: 3,
             plan: Plan { events: PerDestination { segment: Selection::All, rudderstack: Selection::All }, ..Plan::default() },
+            repeats: None,
             outline: None,
             body: Bytes::from_static(body.as_bytes()),
         }

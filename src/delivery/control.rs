@@ -48,6 +48,12 @@ impl LaneControl {
         self.office.statuses()
     }
 
+    /// How one lane stands; None: there is no such lane.
+    #[must_use]
+    pub fn lane(&self, id: &LaneId) -> Option<LaneStatus> {
+        self.office.way(id).map(|way| way.status())
+    }
+
     /// Holds a lane: it sends nothing more, whatever waits, until [`LaneControl::release`]; requests in flight finish, and are waited
     /// for a moment. Durable when it returns, and in force before. A lane that is held already stays held since then.
     ///

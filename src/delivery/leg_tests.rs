@@ -62,6 +62,7 @@ fn entry(number: usize, seeds: &[Seed]) -> Entry {
         encoding: Encoding::Identity,
         events: planned,
         plan: Plan { revision: Revision(0), events: PerDestination { segment: Selection::All, rudderstack: Selection::All } },
+        repeats: None,
         outline: None,
         body: format!(r#"{{"batch":[{}]}}"#, events.join(",")).into(),
     };

@@ -123,7 +123,8 @@ impl RudderStackLeg {
             });
             let message = translated.as_ref().map_or_else(|_| print_of(envelope, *item, at), |(made, _)| made.message);
             // What an operator has sent again was seen before, of course.
-            let resends = self.resends.as_mut().filter(|_| !entry.is_redriven());
+            let is_repeated = entry.is_redriven() || envelope.repeats.is_some();
+            let resends = self.resends.as_mut().filter(|_| !is_repeated);
             match resends.map_or(Sight::New, |resends| resends.look(message, entry.position, record)) {
                 Sight::New => {}
                 Sight::Again => {

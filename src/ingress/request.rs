@@ -406,6 +406,7 @@ impl Desk {
             encoding: call.encoding,
             events: u32::try_from(decided.kinds.len()).unwrap_or(u32::MAX),
             plan: decided.kept_plan(),
+            repeats: None,
             outline: decided.outline.clone(),
             body: call.body.clone(),
         }

@@ -159,6 +159,15 @@ impl Wanted {
     }
 }
 
+impl Survey {
+    /// Whether the log is there from its first record on, and nothing of it was spilled.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.volumes.first().is_none_or(|volume| volume.file == names::volume(1))
+            && self.volumes.iter().all(|volume| !matches!(Name::of(&volume.file), Name::Spill(_)))
+    }
+}
+
 impl Archive {
     /// Opens a directory for reading.
     ///

@@ -289,6 +289,17 @@ impl Journal {
         self.inner.shared.beside(work)
     }
 
+    /// Where the log ends.
+    #[must_use]
+    pub fn log_end(&self) -> Position {
+        lock(&self.inner.shared.log).end()
+    }
+
+    /// Keeps volumes from that one on, though every lane has passed them, as long as nothing else needs their room; None: no longer.
+    pub fn pin(&self, from: Option<u64>) {
+        lock(&self.inner.shared.log).pinned_from = from;
+    }
+
     /// How much disk is used.
     #[must_use]
     pub fn usage(&self) -> Usage {

@@ -295,6 +295,7 @@ impl Log {
     /// The oldest volume, when it was passed so long ago that nobody wants to replay it.
     fn expired(&self, shared: &Shared) -> Option<u64> {
         let (id, volume) = self.volumes.first_key_value()?;
-        volume.passed_at.filter(|passed_at| passed_at.elapsed() >= shared.settings.keep_delivered).map(|_| *id)
+        let is_pinned = self.pinned_from.is_some_and(|from| volume.last(*id) >= from);
+        volume.passed_at.filter(|passed_at| !is_pinned && passed_at.elapsed() >= shared.settings.keep_delivered).map(|_| *id)
     }
 }

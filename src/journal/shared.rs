@@ -177,6 +177,8 @@ impl Counts {
 pub(super) struct Log {
     /// By number. Volumes in preparation or without a durable record are not among them.
     pub volumes: BTreeMap<u64, Volume>,
+    /// The first volume that is kept for a replay, whatever its age; None: there is none.
+    pub pinned_from: Option<u64>,
     /// By the stock's ordinal: events planned up to the end of the log.
     pub planned: Vec<PerDestination<u64>>,
     /// Where the log ended at start-up, and what was planned up to there. A lane that gets there has seen everything that is

@@ -105,10 +105,23 @@ pub struct Envelope {
     pub events: u32,
     /// Which events go where.
     pub plan: Plan,
+    /// The record that a replay repeats with this one; None: it came from a client.
+    pub repeats: Option<Repeated>,
     /// Where the events stand in the inflated body; None: it has to be read again.
     pub outline: Option<Outline>,
     /// The body, byte for byte as the client sent it.
     pub body: Bytes,
+}
+
+/// A record of the journal that a replay sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeated {
+    /// The replay, by the revision that started it.
+    pub job: Revision,
+    /// The volume in which the record stood.
+    pub volume: u64,
+    /// Its place in there.
+    pub offset: u64,
 }
 
 /// Why bytes are no envelope: a damaged record, or one of a newer segue.
@@ -122,8 +135,10 @@ pub enum DecodeError {
     Field(&'static str),
 }
 
-/// The version that [`Envelope::encode`] writes.
+/// The version that [`Envelope::encode`] writes of what came from a client.
 const VERSION: u8 = 1;
+/// The version of what a replay repeats: its fields begin with [`Repeated`].
+const VERSION_REPEATED: u8 = 2;
 
 impl Envelope {
     /// The bytes of a journal record: a version, the fields in order (numbers little-endian, texts and lists with their
@@ -133,7 +148,15 @@ impl Envelope {
         // By what there is: `events` of a damaged record may be any number.
         let places = self.outline.as_ref().map_or(0, |outline| outline.events.len());
         let mut out = Vec::with_capacity(256 + self.path.len() + 16 * places + self.body.len());
-        out.push(VERSION);
+        match self.repeats {
+            None => out.push(VERSION),
+            Some(Repeated { job, volume, offset }) => {
+                out.push(VERSION_REPEATED);
+                for number in [job.0, volume, offset] {
+                    out.extend_from_slice(&number.to_le_bytes());
+                }
+            }
+        }
         out.extend_from_slice(&self.id.0.to_le_bytes());
         push_text(&mut out, self.source.as_str());
         out.extend_from_slice(&self.received_at.as_millis().to_le_bytes());
@@ -168,10 +191,14 @@ impl Envelope {
     /// When the bytes are damaged or of a newer version.
     pub fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
         let mut fields = Fields { bytes, at: 0 };
-        match fields.byte("version")? {
-            VERSION => {}
+        let repeats = match fields.byte("version")? {
+            VERSION => None,
+            VERSION_REPEATED => {
+                let mut number = || fields.array("repeated record").map(u64::from_le_bytes);
+                Some(Repeated { job: Revision(number()?), volume: number()?, offset: number()? })
+            }
             newer => return Err(DecodeError::Version(newer)),
-        }
+        };
         Ok(Self {
             id: EnvelopeId(u128::from_le_bytes(fields.array("id")?)),
             source: SourceId::parse(fields.text("source")?).map_err(|_| DecodeError::Field("source"))?,
@@ -199,6 +226,7 @@ impl Envelope {
                 revision: Revision(u64::from_le_bytes(fields.array("revision")?)),
                 events: PerDestination { segment: fields.selection()?, rudderstack: fields.selection()? },
             },
+            repeats,
             outline: fields.outline()?,
             body: bytes.slice(fields.at..),
         })
@@ -404,12 +432,24 @@ mod tests {
                 revision: Revision(9),
                 events: PerDestination { segment: Selection::All, rudderstack: Selection::Some(vec![0, 2]) },
             },
+            repeats: None,
             outline: Some(Outline {
                 events: vec![EventPlace { place: Place { start: 1, length: 2 }, person: 3 }],
                 frame: [None, Some(Place { start: 4, length: 5 }), None, None],
                 naming: Naming::Some,
             }),
             body: Bytes::from_static(b"{}"),
+        }
+    }
+
+    #[test]
+    fn a_repeated_envelope_says_what_it_repeats() {
+        let repeats = Some(Repeated { job: Revision(7), volume: 3, offset: 4_096 });
+        let repeated = Envelope { repeats, ..envelope() };
+        let bytes = repeated.encode();
+        assert_eq!(Envelope::decode(&bytes), Ok(repeated));
+        for end in 0..24 {
+            assert!(Envelope::decode(&bytes.slice(..end)).is_err(), "{end}");
         }
     }
 

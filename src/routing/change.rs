@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Route;
+use super::{
+    Replay, Route,
+    replay::{self, Step},
+};
 use crate::model::{Destination, Percent, RateLimit, Revision, SourceId, WallTime};
 
 /// One change, as it is kept for ever.
@@ -33,6 +36,8 @@ pub enum Author {
     /// Whoever sent a signal.
     #[default]
     Signal,
+    /// The sidecar itself.
+    Sidecar,
 }
 
 /// What a change does.
@@ -62,6 +67,10 @@ pub enum Deed {
         /// The limit it gets.
         to: RateLimit,
     },
+    /// A range of events is sent again; the change's revision is the replay's name.
+    Replay(Box<Replay>),
+    /// Something is done about the replay that this revision started.
+    ReplayStep(Revision, Step),
     /// A lane is held.
     Hold(SourceId, Destination),
     /// A held lane goes on.
@@ -95,6 +104,12 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to_limit: Option<RateLimit>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    replay: Option<replay::Written>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    job: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    step: Option<Step>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     undoes: Option<u64>,
@@ -106,6 +121,8 @@ enum Verb {
     #[default]
     Route,
     Limit,
+    Replay,
+    ReplayStep,
     Hold,
     Release,
     KillOn,
@@ -114,7 +131,7 @@ enum Verb {
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Shares {
+pub(super) struct Shares {
     segment: Percent,
     rudderstack: Percent,
     verify: Percent,
@@ -142,6 +159,8 @@ impl Change {
                 to_limit: Some(*to),
                 ..Written::default()
             },
+            Deed::Replay(replay) => Written { change: Verb::Replay, replay: Some(replay::Written::of(replay)), ..Written::default() },
+            Deed::ReplayStep(job, step) => Written { change: Verb::ReplayStep, job: Some(job.0), step: Some(*step), ..Written::default() },
             Deed::Hold(source, destination) => Written::lane(Verb::Hold, source, *destination),
             Deed::Release(source, destination) => Written::lane(Verb::Release, source, *destination),
             Deed::Reload { sources } => {
@@ -163,8 +182,24 @@ impl Change {
     /// Reads [`Change::to_json`]; None when it is nothing that this version could have written.
     #[must_use]
     pub fn from_json(json: &str) -> Option<Self> {
-        let Written { revision, at, by, change, source, from, sources, to, destination, from_limit, to_limit, reason, undoes } =
-            serde_json::from_str(json).ok()?;
+        let Written {
+            revision,
+            at,
+            by,
+            change,
+            source,
+            from,
+            sources,
+            to,
+            destination,
+            from_limit,
+            to_limit,
+            replay,
+            job,
+            step,
+            reason,
+            undoes,
+        } = serde_json::from_str(json).ok()?;
         let source = source.map(|id| SourceId::parse(&id).ok()).map_or(Some(None), |id| id.map(Some))?;
         let destination = || Destination::ALL.into_iter().find(|known| Some(known.label()) == destination.as_deref());
         let deed = match change {
@@ -172,6 +207,8 @@ impl Change {
             Verb::KillOn => Deed::KillOn,
             Verb::KillOff => Deed::KillOff,
             Verb::Limit => Deed::Limit { source, destination: destination()?, from: from_limit?, to: to_limit? },
+            Verb::Replay => Deed::Replay(Box::new(replay?.read()?)),
+            Verb::ReplayStep => Deed::ReplayStep(Revision(job?), step?),
             Verb::Hold => Deed::Hold(source?, destination()?),
             Verb::Release => Deed::Release(source?, destination()?),
             Verb::Reload => Deed::Reload { sources: sources.iter().map(|id| SourceId::parse(id).ok()).collect::<Option<_>>()? },
@@ -193,7 +230,7 @@ impl From<Route> for Shares {
 }
 
 impl Shares {
-    fn route(self) -> Option<Route> {
+    pub(super) fn route(self) -> Option<Route> {
         Route::new(self.segment, self.rudderstack, self.verify).ok()
     }
 }
@@ -209,12 +246,26 @@ mod tests {
         let to = Route::from("cutover=25%".parse::<Stage>().unwrap()).verifying("1%".parse().unwrap());
         let (segment, rudder) = (Destination::Segment, Destination::RudderStack);
         let limit = |source, to: &str| Deed::Limit { source, destination: rudder, from: RateLimit::None, to: to.parse().unwrap() };
+        let replay = Replay {
+            source: source.clone(),
+            destination: segment,
+            first: Some(Revision(3)),
+            last: None,
+            from: None,
+            to: WallTime::parse("2026-01-02T03:04:05.678Z"),
+            which: replay::Which::Missing,
+            by_route: Some(to),
+            rate: 200,
+            end: (4, 4_096),
+        };
         let deeds = [
             Deed::Route { source: source.clone(), from: Stage::SegmentOnly.into(), to },
             Deed::KillOn,
             Deed::KillOff,
             limit(None, "200/s"),
             limit(Some(source.clone()), "1/s"),
+            Deed::Replay(Box::new(replay)),
+            Deed::ReplayStep(Revision(5), Step::Cancel),
             Deed::Hold(source.clone(), segment),
             Deed::Release(source, rudder),
             Deed::Reload { sources: vec![SourceId::parse("ios").unwrap()] },

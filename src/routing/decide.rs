@@ -1,7 +1,7 @@
 //! The decision: which events of an envelope go where.
 
 use super::{Facts, Match, Route, Source};
-use crate::model::{PerDestination, Percent, Plan, Revision, Selection};
+use crate::model::{Destination, PerDestination, Percent, Plan, Revision, Selection};
 
 /// A person's place on the scale that shares are cut from: 0 to 9,999, the same for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +63,17 @@ fn to_segment(route: Route, bucket: Bucket) -> bool {
     bucket.0 >= Percent::FULL.hundredths() - route.segment().hundredths() || bucket.0 < route.verify().hundredths()
 }
 
+impl Route {
+    /// Whether this route, without rules, sends a person's events there.
+    #[must_use]
+    pub fn takes(self, destination: Destination, person: Person) -> bool {
+        match destination {
+            Destination::Segment => to_segment(self, person.bucket()),
+            Destination::RudderStack => to_rudderstack(self, person.bucket()),
+        }
+    }
+}
+
 impl Person {
     /// The person of an event with these ids; an empty id counts as absent (a person must not be everybody without an id).
     #[must_use]
@@ -105,7 +116,7 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use crate::{
-        model::{Destination, EventKind, Secret, SourceId},
+        model::{EventKind, Secret, SourceId},
         routing::{Conditions, Region, Route, Rule, Stage},
     };
 

@@ -97,8 +97,8 @@ impl History {
             Deed::Limit { source, destination, to, .. } => {
                 self.limits.insert((source.clone(), *destination), (change.revision, *to));
             }
-            // Whether a lane is held says the journal, with its cursors.
-            Deed::Hold(..) | Deed::Release(..) => {}
+            // Whether a lane is held says the journal, with its cursors; which replays there are is found by looking through.
+            Deed::Hold(..) | Deed::Release(..) | Deed::Replay(..) | Deed::ReplayStep(..) => {}
             Deed::KillOn => self.killed = Some(self.changes.len()),
             Deed::KillOff => self.killed = None,
             Deed::Reload { sources } => self.reloads.extend(sources.iter().map(|source| (source.clone(), change.revision))),

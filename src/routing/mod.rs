@@ -5,6 +5,7 @@
 mod change;
 mod decide;
 mod history;
+mod replay;
 mod route;
 mod rule;
 mod source;
@@ -13,6 +14,7 @@ mod version;
 pub use change::{Author, Change, Deed};
 pub use decide::{Bucket, Inquiry, Person, decide, unversioned};
 pub use history::{History, Seal};
+pub use replay::{Replay, Step, Which};
 pub use route::{Route, RouteError, Stage};
 pub use rule::{Conditions, Facts, Match, Pattern, Rule, Software};
 pub use source::{Region, Source, SourceConflict, Sources};

@@ -7,6 +7,7 @@ mod lane;
 mod limit;
 mod problem;
 mod quarantine;
+mod replay;
 mod route;
 mod status;
 
@@ -14,6 +15,7 @@ pub use lane::{Health, HoldAsked, Lane, LaneAnswer, Lanes, Ledger, Me};
 pub use limit::{Limit, LimitAsked, LimitChanged, Limits};
 pub use problem::{Problem, ProblemCode};
 pub use quarantine::{QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick};
+pub use replay::{ReplayAnswer, ReplayAsked, ReplayJob, ReplayPlan, ReplayStepAsked, Replays};
 pub use route::{
     AuditVerdict, Impact, KillAsked, KillStatus, ReloadAnswer, RouteAsked, RouteChanged, RouteEvent, RouteHistory, RouteShares, Routes,
     RoutesChanged, Shift, SourceRoute, SourceRule, UndoAsked,
@@ -55,6 +57,12 @@ pub mod schema {
     pub const LIMITS: &str = "segue.limits/v1";
     /// [`LimitChanged`](super::LimitChanged)
     pub const LIMIT_CHANGED: &str = "segue.limit-changed/v1";
+    /// [`ReplayPlan`](super::ReplayPlan)
+    pub const REPLAY_PLAN: &str = "segue.replay-plan/v1";
+    /// [`Replays`](super::Replays)
+    pub const REPLAYS: &str = "segue.replays/v1";
+    /// [`ReplayAnswer`](super::ReplayAnswer)
+    pub const REPLAY: &str = "segue.replay/v1";
     /// [`Status`](super::Status)
     pub const STATUS: &str = "segue.status/v1";
     /// [`Snapshot`](super::Snapshot)

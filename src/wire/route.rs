@@ -194,7 +194,8 @@ pub struct RouteEvent {
     pub at: String,
     /// Who: `uid 1000`, or `kill file`.
     pub by: String,
-    /// `route`, `undo`, `kill on`, `kill off`, `limit`, `hold`, `release` or `reload`.
+    /// `route`, `undo`, `kill on`, `kill off`, `limit`, `hold`, `release`, `replay`, `replay pause`, `replay
+    /// resume`, `replay cancel`, `replay end` or `reload`.
     pub what: String,
     /// The source; of a reload all that it changed, with commas; None: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,6 +215,9 @@ pub struct RouteEvent {
     /// The limit after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_limit: Option<String>,
+    /// The replay that something was done about, by the revision that started it; None for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<u64>,
     /// Why; None: nothing was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -239,6 +239,7 @@ fn enclosing(endpoint: Endpoint, body: &[u8], events: usize) -> Envelope {
         encoding: Encoding::Identity,
         events: u32::try_from(events).expect("at most 200"),
         plan: Plan { revision: Revision(1), events: PerDestination { segment: Selection::All, rudderstack: Selection::All } },
+        repeats: None,
         outline: None,
         body: Bytes::copy_from_slice(body),
     }

@@ -66,7 +66,13 @@ impl Scene {
     }
 
     pub async fn post(&self, id: &str, name: &str) {
-        let event = format!(r#"{{"type":"track","event":"{name}","anonymousId":"p-{id}","messageId":"{id}","writeKey":"{SEGMENT_KEY}"}}"#);
+        self.post_body(&format!(
+            r#"{{"type":"track","event":"{name}","anonymousId":"p-{id}","messageId":"{id}","writeKey":"{SEGMENT_KEY}"}}"#
+        ))
+        .await;
+    }
+
+    pub async fn post_body(&self, event: &str) {
         let request = format!(
             "POST /v1/track HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{event}",
             event.len()

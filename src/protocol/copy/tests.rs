@@ -31,6 +31,7 @@ fn envelope(endpoint: Endpoint, body: &str, segment: Selection) -> Envelope {
         encoding: Encoding::Identity,
         events: 1,
         plan: Plan { revision: Revision(1), events: PerDestination { segment, rudderstack: Selection::All } },
+        repeats: None,
         outline: None,
         body: Bytes::copy_from_slice(body.as_bytes()),
     }
