@@ -11,6 +11,7 @@ mod impact;
 mod lanes;
 mod limits;
 mod mask;
+mod purge;
 mod quarantine;
 mod rates;
 mod replays;

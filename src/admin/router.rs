@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     answer::{Problems, Refusal, good},
     caller::Caller,
-    lanes, limits, quarantine, replays, routes as flips,
+    lanes, limits, purge, quarantine, replays, routes as flips,
     server::Hub,
     status, stream,
 };
@@ -76,6 +76,7 @@ fn described() -> (Router<Hub>, Document) {
         .routes(routes!(lanes::hold))
         .routes(routes!(lanes::release))
         .routes(routes!(lanes::unpark))
+        .routes(routes!(purge::purge))
         .routes(routes!(limits::list, limits::set))
         .routes(routes!(replays::list, replays::start))
         .routes(routes!(replays::plan))

@@ -16,7 +16,7 @@ use super::{
     server::Hub,
 };
 use crate::{
-    control::{Asked, FlipError, Flipped, Kill, ReloadError, SourceStanding, Undoing},
+    control::{Asked, FlipError, Flipped, KeyMoved, Kill, ReloadError, SourceStanding, Undoing},
     model::{Destination, Revision, Role},
     routing::{Author, Change, Deed, Route, Step},
     wire::{self, ProblemCode, RouteShares, schema},
@@ -181,8 +181,14 @@ pub(super) async fn reload(State(hub): State<Hub>, Extension(caller): Extension<
         schema: schema::RELOAD.to_owned(),
         revision: reloaded.revision.0,
         changed: reloaded.changed.iter().map(ToString::to_string).collect(),
+        moved: reloaded.moved.iter().map(moved).collect(),
         needs_restart: reloaded.needs_restart,
     }))
+}
+
+fn moved(moved: &KeyMoved) -> wire::KeyMoved {
+    let KeyMoved { from, to, to_name, waiting } = moved;
+    wire::KeyMoved { from: from.to_string(), to: to.to_string(), to_name: to_name.clone(), waiting: *waiting }
 }
 
 fn kill_answer(hub: &Hub, changed: bool) -> Response {
@@ -242,6 +248,7 @@ pub(super) fn event(change: &Change) -> wire::RouteEvent {
             Author::Uid(uid) => format!("uid {uid}"),
             Author::KillFile => "kill file".to_owned(),
             Author::Signal => "SIGHUP".to_owned(),
+            Author::ConfigFile => "file".to_owned(),
             Author::Sidecar => "segue".to_owned(),
         },
         what: what(change).to_owned(),
@@ -271,6 +278,10 @@ pub(super) fn event(change: &Change) -> wire::RouteEvent {
             told.replay = Some(change.revision.0);
         }
         Deed::ReplayStep(job, _) => told.replay = Some(job.0),
+        Deed::Purge(source, destination) => {
+            told.source = Some(source.to_string());
+            told.destination = destination.map(|destination| destination.label().to_owned());
+        }
         Deed::Hold(source, destination) | Deed::Release(source, destination) => {
             told.source = Some(source.to_string());
             told.destination = Some(destination.label().to_owned());
@@ -288,6 +299,7 @@ const fn what(change: &Change) -> &'static str {
         (Deed::KillOn, _) => "kill on",
         (Deed::KillOff, _) => "kill off",
         (Deed::Limit { .. }, _) => "limit",
+        (Deed::Purge(..), _) => "purge",
         (Deed::Hold(..), _) => "hold",
         (Deed::Release(..), _) => "release",
         (Deed::Replay(..), _) => "replay",
@@ -320,6 +332,11 @@ pub(super) fn refused(error: FlipError) -> Refusal {
         FlipError::UnknownSource(_) => {
             Refusal::new(ProblemCode::NotFound, what, "Only sources of the configuration have routes: segue route get")
         }
+        FlipError::Configured(_) => Refusal::new(
+            ProblemCode::Refused,
+            what,
+            "What waits for a configured source is delivered, or held: segue hold set. Take it out of the file first, and then: segue reload",
+        ),
         FlipError::Conflict { name, current, change, .. } => {
             let by = change.as_deref().map(event).map(|event| {
                 let why = event.reason.map(|reason| format!(" {reason:?}")).unwrap_or_default();

@@ -16,6 +16,7 @@ use super::{
     server::Hub,
 };
 use crate::{
+    control::Reloader,
     journal::{Health, SpillQuota},
     model::{Destination, Role},
     wire::{self, DestinationStatus, JournalStatus, Lane, Trouble, schema},
@@ -120,6 +121,16 @@ fn troubles(hub: &Hub, lanes: &[Lane]) -> Vec<Trouble> {
         means: format!("{} bytes wait. New events of it are not kept for this destination; the other sources go on.", spilled.bytes),
         fix: format!("Mend what holds it up, or let it go on: segue hold ls, segue unpark {} {}", id.source, id.destination.label()),
     }));
+    if let Some(why) = hub.reloader.as_ref().and_then(Reloader::refused) {
+        troubles.push(Trouble {
+            kind: "config_refused".to_owned(),
+            source: None,
+            destination: None,
+            what: format!("the configuration that stands there is wrong, and not in force: {}", hub.without_keys(&why)),
+            means: "The one that was in force still is; the next start would not do.".to_owned(),
+            fix: "Mend it, and then: segue check, segue reload".to_owned(),
+        });
+    }
     let broken = hub.switchboard.audit().broken;
     if let Some(line) = broken.first() {
         troubles.push(Trouble {
@@ -172,7 +183,9 @@ fn lane_trouble(lane: &Lane) -> Option<Trouble> {
         "unconfigured" if lane.ledger.pending > 0 => (
             "unconfigured",
             format!("{source} is not configured for {to} any more, and events of it wait"),
-            "Put it back into the configuration, and then: segue reload".to_owned(),
+            format!(
+                "Put it back into the configuration, and then: segue reload. Or, when it is gone for good: segue purge {source} --dry-run"
+            ),
         ),
         _ => return None,
     };

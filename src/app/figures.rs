@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::{
-    control::{ReplayState, Replayer, Switchboard},
+    control::{Reloader, ReplayState, Replayer, Switchboard},
     delivery::Delivery,
     ingress::Counters,
     journal::{Health, Journal, SpillQuota},
@@ -54,6 +54,15 @@ pub(super) fn register_routes(exposition: &Exposition, switchboard: &Switchboard
             let labels = [("source", source.id.as_str())];
             sheet.gauge("segue_route_drift", "Whether a source has another route than its configuration says", &labels, drifted);
         }
+    });
+}
+
+/// Whether another configuration is in force than stands there.
+pub(super) fn register_reloader(exposition: &Exposition, reloader: Option<&Reloader>) {
+    let Some(refusal) = reloader.map(Reloader::refusal) else { return };
+    exposition.on_scrape(move |sheet| {
+        let refused = f64::from(u8::from(refusal.is_some()));
+        sheet.gauge("segue_config_refused", "Whether the newest reload was refused: the configuration before it is in force", &[], refused);
     });
 }
 

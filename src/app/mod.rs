@@ -6,5 +6,5 @@ mod figures;
 mod run;
 mod sidecar;
 
-pub use run::{Ending, RunError, Urgency, run_until_signal};
+pub use run::{Attention, Ending, RunError, Urgency, run_until_signal};
 pub use sidecar::{Handle, Sidecar, StartError, StopReport};

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Handle, Sidecar, StartError, StopReport};
 use crate::{
     config::{Config, DataDirectory},
-    control::{Read, Reloaded, Reloader},
+    control::{ConfigWatch, KeyMoved, Read, ReloadError, Reloaded},
     routing::Author,
 };
 
@@ -57,12 +57,26 @@ struct Signals {
     hangup: Signal,
 }
 
+/// Whether the configuration is looked at while the sidecar runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attention {
+    /// Only when it is told to.
+    WhenTold,
+    /// Every second.
+    Watch,
+}
+
 /// Runs a sidecar until SIGTERM or SIGINT, then stops it in order; a second one, or SIGQUIT at any time, ends it at once. SIGHUP
 /// reads the configuration again. `started` is told once it takes requests.
 ///
 /// # Errors
 /// When it cannot start.
-pub async fn run_until_signal(config: Config, read: Arc<Read>, started: impl FnOnce(&Handle)) -> Result<Ending, RunError> {
+pub async fn run_until_signal(
+    config: Config,
+    read: Arc<Read>,
+    attention: Attention,
+    started: impl FnOnce(&Handle),
+) -> Result<Ending, RunError> {
     let mut signals = Signals::listen().map_err(RunError::Signals)?;
     // A file size limit (RLIMIT_FSIZE) is an error like any other on the disk, and no reason to die: with a handler there is
     // no default action, and the write fails instead.
@@ -73,12 +87,18 @@ pub async fn run_until_signal(config: Config, read: Arc<Read>, started: impl FnO
     };
     announce(&handle);
     started(&handle);
+    let watch = handle.reloader().filter(|_| attention == Attention::Watch).cloned().map(|reloader| ConfigWatch::start(reloader, tell));
     let told = loop {
         match signals.any().await {
             Told::End(urgency) => break urgency,
-            Told::Reload => reload(handle.reloader()).await,
+            Told::Reload => {
+                if let Some(reloader) = handle.reloader() {
+                    tell(reloader.reload(Author::Signal).await);
+                }
+            }
         }
     };
+    drop(watch);
     if told == Urgency::Quit {
         return Ok(Ending::AtOnce(Urgency::Quit));
     }
@@ -124,12 +144,14 @@ impl Signals {
 }
 
 /// Tells how it went; a configuration that is wrong changes nothing.
-async fn reload(reloader: Option<&Reloader>) {
-    let Some(reloader) = reloader else { return };
-    match reloader.reload(Author::Signal).await {
-        Ok(Reloaded { revision, changed, needs_restart }) => {
+fn tell(reloaded: Result<Reloaded, ReloadError>) {
+    match reloaded {
+        Ok(Reloaded { revision, changed, moved, needs_restart }) => {
             let changed = changed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             tracing::info!(event = "reloaded", revision = revision.0, changed, "the configuration was read again");
+            for KeyMoved { from, to, waiting, .. } in moved {
+                tracing::warn!(event = "key_moved", %from, %to, waiting, "a source is gone and another one came with its Segment key: if it is the same, give it its id again");
+            }
             if !needs_restart.is_empty() {
                 let settings = needs_restart.join(" ");
                 tracing::warn!(event = "restart_needed", settings, "these settings differ, and are read at the start only");

@@ -202,6 +202,7 @@ impl Sidecar {
             None => None,
         };
         let reloader = read.map(|read| Reloader::new(read, switchboard.clone()));
+        figures::register_reloader(&exposition, reloader.as_ref());
         let (lanes, sources) = (delivery.control(), Arc::clone(&sources));
         let replayer = Replayer::start(
             config.journal.dir.clone(),

@@ -11,12 +11,13 @@ use clap::{
 };
 
 use super::{
-    lane_flags::{DestinationName, HoldCommand, LaneName, LimitCommand},
+    lane_flags::{DestinationName, HoldCommand, LaneName, LimitCommand, PurgeFlags},
     replay_flags::ReplayCommand,
     route_flags::{AuditCommand, KillCommand, RouteCommand},
     state_flags::{DrainCommand, StatusFlags},
 };
 use crate::{
+    app::Attention,
     clock::Clock,
     config::Code,
     model::{Span, WallTime},
@@ -158,6 +159,8 @@ pub enum Command {
         #[command(subcommand)]
         command: LimitCommand,
     },
+    /// Give up what waits of a source that is gone from the configuration for good.
+    Purge(PurgeFlags),
     /// Have a parked lane try again at once, after its key, URL or source was put right.
     Unpark(LaneName),
     /// Events that a destination refuses for good: see them, send them again, give them up.
@@ -186,6 +189,17 @@ pub struct RunFlags {
     /// How long a stop may take, like 30s; with `journal.ephemeral` delivery goes on for as long.
     #[arg(long, value_name = "TIME", env = "SEGUE_RUN_DRAIN_TIMEOUT")]
     pub drain_timeout: Option<Span>,
+    /// Look at the configuration every second, and read it again when it has changed.
+    #[arg(long, env = "SEGUE_RUN_WATCH", hide_env = true)]
+    pub watch: bool,
+}
+
+impl RunFlags {
+    /// Whether the configuration is looked at.
+    #[must_use]
+    pub const fn attention(&self) -> Attention {
+        if self.watch { Attention::Watch } else { Attention::WhenTold }
+    }
 }
 
 /// Flags of `demo`.

@@ -76,6 +76,25 @@ impl DestinationName {
     }
 }
 
+/// Flags of `purge`.
+#[derive(Debug, Clone, Args)]
+pub struct PurgeFlags {
+    /// The source's id: it must not be in the configuration any more.
+    pub source: String,
+    /// Only what waits for this destination.
+    #[arg(long, value_name = "DESTINATION", env = "SEGUE_PURGE_DESTINATION", hide_env = true)]
+    pub destination: Option<DestinationName>,
+    /// The source once more: it cannot be undone.
+    #[arg(long, value_name = "SOURCE", env = "SEGUE_PURGE_YES_I_MEAN_IT", hide_env = true)]
+    pub yes_i_mean_it: Option<String>,
+    /// Why, for the history.
+    #[arg(long, value_name = "TEXT", env = "SEGUE_PURGE_REASON", hide_env = true)]
+    pub reason: Option<String>,
+    /// Only show what would be given up.
+    #[arg(long, env = "SEGUE_PURGE_DRY_RUN", hide_env = true)]
+    pub dry_run: bool,
+}
+
 /// What can be done about limits.
 #[derive(Debug, Subcommand)]
 pub enum LimitCommand {

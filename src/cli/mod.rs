@@ -21,6 +21,7 @@ mod kill;
 mod lane_flags;
 mod limit;
 mod one_sided;
+mod purge;
 mod quarantine;
 mod reload;
 mod replay;
@@ -85,8 +86,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 fn dispatch(cli: Cli, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit> {
     let manner = &cli.manner;
     match cli.command {
-        Command::Run(_) => match config::load(manner, matches, talk) {
-            Ok(loaded) => run::sidecar(loaded, config::again(manner, matches), talk),
+        Command::Run(flags) => match config::load(manner, matches, talk) {
+            Ok(loaded) => run::sidecar(loaded, config::again(manner, matches), flags.attention(), talk),
             Err(exit) => Ok(exit),
         },
         Command::Demo(flags) => run::demo(&flags, talk),
@@ -104,6 +105,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit>
         Command::Reload => reload::reload(manner, talk),
         Command::Hold { command } => hold::hold(manner, command, talk),
         Command::Limit { command } => limit::limit(manner, command, talk),
+        Command::Purge(flags) => purge::purge(manner, flags, talk),
         Command::Unpark(lane) => hold::unpark(manner, &lane, talk),
         Command::Quarantine { command } => quarantine::quarantine(manner, command, talk),
         Command::Journal(flags) => journal::journal(manner, &flags, matches, talk),

@@ -34,6 +34,14 @@ fn said(answer: &ReloadAnswer) -> String {
     } else {
         format!("Revision {}: {} changed, from the next event on.", answer.revision, names(&answer.changed))
     }];
+    for moved in &answer.moved {
+        let (from, to, name) = (inert(&moved.from), inert(&moved.to), inert(&moved.to_name));
+        lines.push(format!(
+            "{to} has the Segment key that {from} had, and is a new source: {from} keeps its route, its history and the {} events that wait for it. \
+             If it is the same source under another name, say so: id = \"{from}\" in [[source]] \"{name}\", and then segue reload.",
+            moved.waiting
+        ));
+    }
     if !answer.needs_restart.is_empty() {
         lines.push(format!("These differ too, and are read at the start only: {}", names(&answer.needs_restart)));
     }

@@ -19,7 +19,7 @@ use super::{
     talk::{Form, Talk},
 };
 use crate::{
-    app::{self, Ending, Urgency},
+    app::{self, Attention, Ending, Urgency},
     config::{Loaded, Problems, exposed_files},
     control::Reread,
     demo::{self, Outcome},
@@ -28,7 +28,12 @@ use crate::{
 };
 
 /// Runs the sidecar until it is asked to stop.
-pub fn sidecar(loaded: Loaded, read: impl Fn() -> Result<Loaded, Problems> + Send + Sync + 'static, talk: &Talk) -> anyhow::Result<Exit> {
+pub fn sidecar(
+    loaded: Loaded,
+    read: impl Fn() -> Result<Loaded, Problems> + Send + Sync + 'static,
+    attention: Attention,
+    talk: &Talk,
+) -> anyhow::Result<Exit> {
     talk.problems(&Problems::new([loaded.warnings.list(), &exposed_files(&loaded)].concat()));
     start_logging(&loaded.config.telemetry)?;
     let runtime = runtime()?;
@@ -40,7 +45,7 @@ pub fn sidecar(loaded: Loaded, read: impl Fn() -> Result<Loaded, Problems> + Sen
         let keys: BTreeSet<&String> = now.keys().chain(started_with.keys()).filter(differs).collect();
         Ok(Reread { sources: loaded.config.sources, needs_restart: keys.into_iter().cloned().collect() })
     };
-    let ended = runtime.block_on(app::run_until_signal(loaded.config, Arc::new(read), |_| {}));
+    let ended = runtime.block_on(app::run_until_signal(loaded.config, Arc::new(read), attention, |_| {}));
     tracing::debug!(?ended);
     flush_log();
     // A name that is being looked up holds a thread for as long as the resolver likes: nobody waits for it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    FlipError, LimitAsked, LimitStanding, Switchboard,
+    FlipError, KeyMoved, LimitAsked, LimitStanding, Switchboard,
     switchboard::{Inner, find, whole},
 };
 use crate::{
@@ -75,6 +75,32 @@ impl Switchboard {
 }
 
 impl Inner {
+    /// Sources that went, and came back under another id with a key of theirs.
+    pub(super) fn moved(&self, before: &[Source], after: &[Source]) -> Vec<KeyMoved> {
+        let is_in = |source: &Source, others: &[Source]| others.iter().any(|other| other.id == source.id);
+        let ledger = self.journal.ledger();
+        let waiting = |id: &SourceId| ledger.iter().filter(|(lane, _)| lane.source == *id).map(|(_, ledger)| ledger.pending).sum();
+        let mut moved = Vec::new();
+        for gone in before.iter().filter(|source| !is_in(source, after)) {
+            let shares = |came: &&Source| !is_in(came, before) && came.segment_keys.iter().any(|key| gone.segment_keys.contains(key));
+            let came = after.iter().find(shares);
+            moved.extend(came.map(|came| KeyMoved {
+                from: gone.id.clone(),
+                to: came.id.clone(),
+                to_name: came.name.clone(),
+                waiting: waiting(&gone.id),
+            }));
+        }
+        moved
+    }
+
+    pub(super) fn refuse_configured(&self, source: &SourceId) -> Result<(), FlipError> {
+        match find(&self.configured(), source) {
+            Ok(source) => Err(FlipError::Configured(source.name.clone())),
+            Err(_) => Ok(()),
+        }
+    }
+
     pub(super) fn limit(&self, history: &History, source: Option<&Source>, destination: Destination) -> LimitStanding {
         let configured = source.map_or(self.configured_limits.of(destination), |source| source.rate_limits.of(destination));
         let id = source.map(|source| source.id.clone());

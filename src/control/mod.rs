@@ -6,16 +6,22 @@
 
 mod kill_file;
 mod lanes;
+mod purge;
 mod reload;
 mod replay_run;
 mod replay_scan;
 mod replays;
 mod standing;
 mod switchboard;
+mod watch;
 
 pub use kill_file::{KillFile, POLL_INTERVAL};
-pub use reload::{Read, ReloadError, Reloaded, Reloader, Reread};
+pub use purge::{PurgeAsked, Purged};
+pub use reload::{Read, Refusal, ReloadError, Reloaded, Reloader, Reread};
 pub use replay_scan::Found;
 pub use replays::{ReplayError, ReplayStanding, ReplayState, Replayer, WeakReplayer};
-pub use standing::{Asked, Audit, FlipError, Flipped, LimitAsked, LimitStanding, SourceStanding, Standing, Undoing};
+pub use standing::{
+    Asked, Audit, FlipError, Flipped, KeyMoved, LimitAsked, LimitStanding, Reconfigured, SourceStanding, Standing, Undoing,
+};
 pub use switchboard::{Kill, Switchboard};
+pub use watch::{ConfigWatch, LOOK_INTERVAL};

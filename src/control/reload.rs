@@ -1,15 +1,18 @@
 //! The configuration read again while the sidecar runs: checked whole, then its sources are put in force, or nothing is.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use super::{FlipError, Switchboard};
+use super::{FlipError, KeyMoved, Reconfigured, Switchboard};
 use crate::{
     model::{Revision, SourceId},
     routing::{Author, Source},
 };
 
 /// What reading the configuration again found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reread {
     /// The sources.
     pub sources: Vec<Source>,
@@ -25,6 +28,20 @@ pub type Read = dyn Fn() -> Result<Reread, String> + Send + Sync;
 pub struct Reloader {
     read: Arc<Read>,
     switchboard: Switchboard,
+    /// Why the newest reload was refused; None: it was not, or there was none.
+    refused: Arc<Mutex<Option<String>>>,
+}
+
+/// Whether the newest reload was refused.
+#[derive(Debug, Clone)]
+pub struct Refusal(Arc<Mutex<Option<String>>>);
+
+impl Refusal {
+    /// Whether it was.
+    #[must_use]
+    pub fn is_some(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
 }
 
 /// What a reload did.
@@ -34,6 +51,8 @@ pub struct Reloaded {
     pub revision: Revision,
     /// The sources that came, went or changed; empty: they are as they were.
     pub changed: Vec<SourceId>,
+    /// Segment keys that stand under another source than before.
+    pub moved: Vec<KeyMoved>,
     /// Settings that differ and need a restart.
     pub needs_restart: Vec<String>,
 }
@@ -53,7 +72,7 @@ impl Reloader {
     /// A reloader for what that switchboard has in force.
     #[must_use]
     pub fn new(read: Arc<Read>, switchboard: Switchboard) -> Self {
-        Self { read, switchboard }
+        Self { read, switchboard, refused: Arc::default() }
     }
 
     /// Reads and checks everything; then the new sources are in force for every request that begins later. Keys that were taken out are
@@ -62,11 +81,36 @@ impl Reloader {
     /// # Errors
     /// With everything that is wrong: then all stays as it was.
     pub async fn reload(&self, by: Author) -> Result<Reloaded, ReloadError> {
+        let reloaded = self.try_reload(by).await;
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = reloaded.as_ref().err().map(ToString::to_string);
+        reloaded
+    }
+
+    async fn try_reload(&self, by: Author) -> Result<Reloaded, ReloadError> {
+        let Reread { sources, needs_restart } = self.look().await.map_err(ReloadError::Config)?;
+        let Reconfigured { changed, revision, moved } = self.switchboard.reconfigure(sources, by).await?;
+        Ok(Reloaded { revision, changed, moved, needs_restart })
+    }
+
+    /// Reads and checks everything, and puts nothing in force.
+    ///
+    /// # Errors
+    /// With everything that is wrong.
+    pub async fn look(&self) -> Result<Reread, String> {
         let read = Arc::clone(&self.read);
-        let reread = tokio::task::spawn_blocking(move || read()).await;
-        let Reread { sources, needs_restart } = reread.unwrap_or_else(|error| Err(error.to_string())).map_err(ReloadError::Config)?;
-        let (changed, revision) = self.switchboard.reconfigure(sources, by).await?;
-        Ok(Reloaded { revision, changed, needs_restart })
+        tokio::task::spawn_blocking(move || read()).await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Whether it was, for figures: it keeps nothing of the sidecar alive.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        Refusal(Arc::clone(&self.refused))
+    }
+
+    /// Why the newest reload was refused, so that another configuration is in force than stands there; None: it was not.
+    #[must_use]
+    pub fn refused(&self) -> Option<String> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

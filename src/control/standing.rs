@@ -114,12 +114,39 @@ pub struct Audit {
     pub seal: Seal,
 }
 
+/// What came of other sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reconfigured {
+    /// The sources that came, went or changed.
+    pub changed: Vec<SourceId>,
+    /// The revision in force now.
+    pub revision: Revision,
+    /// Segment keys that stand under another source than before.
+    pub moved: Vec<KeyMoved>,
+}
+
+/// A source that went, and one that came with a Segment key of it: the same under another name, perhaps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyMoved {
+    /// The one that went.
+    pub from: SourceId,
+    /// The one that came.
+    pub to: SourceId,
+    /// Its name.
+    pub to_name: String,
+    /// Events that wait for the one that went.
+    pub waiting: u64,
+}
+
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum FlipError {
     /// There is no such source in the configuration.
     #[error("there is no source {0} in the configuration")]
     UnknownSource(SourceId),
+    /// The source is configured, and should not be.
+    #[error("{0} is in the configuration")]
+    Configured(String),
     /// The source changed since the author looked at it.
     #[error("{name} changed since: it is at revision {}, not {asked}", current.revision)]
     Conflict {

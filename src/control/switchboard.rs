@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
-use super::{Asked, Audit, FlipError, Flipped, SourceStanding, Standing, Undoing};
+use super::{Asked, Audit, FlipError, Flipped, Reconfigured, SourceStanding, Standing, Undoing};
 use crate::{
     clock::Clock,
     delivery::LaneControl,
@@ -144,7 +144,7 @@ impl Switchboard {
     /// # Errors
     /// When they contradict each other, need a data plane that the sidecar was not started with, or it is not durable: then nothing
     /// changed.
-    pub async fn reconfigure(&self, sources: Vec<Source>, by: Author) -> Result<(Vec<SourceId>, Revision), FlipError> {
+    pub async fn reconfigure(&self, sources: Vec<Source>, by: Author) -> Result<Reconfigured, FlipError> {
         let inner = Arc::clone(&self.inner);
         whole(async move {
             let _turn = inner.turn.lock().await;
@@ -156,16 +156,17 @@ impl Switchboard {
             let changed = differing(&before, &sources);
             // Another order alone is no change of any source.
             if changed.is_empty() {
-                return Ok((changed, inner.sources.load().revision()));
+                return Ok(Reconfigured { changed, revision: inner.sources.load().revision(), moved: Vec::new() });
             }
             let deed = Deed::Reload { sources: changed.clone() };
+            let moved = inner.moved(&before, &sources);
             let (revision, at) = (inner.next_revision(), inner.clock.now());
             *inner.configured.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(sources);
             let kept = inner.keep(Change { revision, at, by, deed, reason: None, undoes: None }).await;
             if kept.is_err() {
                 *inner.configured.write().unwrap_or_else(PoisonError::into_inner) = before;
             }
-            kept.map(|()| (changed, revision))
+            kept.map(|()| Reconfigured { changed, revision, moved })
         })
         .await
     }

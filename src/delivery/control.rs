@@ -106,6 +106,12 @@ impl LaneControl {
         self.office.limit_of(destination)
     }
 
+    /// Ends a lane: nothing of it is sent any more, and what waits is nobody's until its source is configured again. Nothing happens
+    /// when there is no such lane.
+    pub async fn close(&self, id: &LaneId) {
+        self.office.close(id).await;
+    }
+
     /// Has a lane try at once what it tries now and then only: a parked lane sends its next request, one that waits for room in the
     /// quarantine looks for it. None when there is no such lane.
     #[must_use]

@@ -295,6 +295,15 @@ impl Office {
         });
     }
 
+    pub(super) async fn close(&self, id: &LaneId) {
+        let closed = self.lanes().remove(id);
+        if let Some(Desk { task, .. }) = closed {
+            task.abort();
+            // Once it is awaited nothing of it touches the journal any more.
+            let _ = task.await;
+        }
+    }
+
     pub(super) fn way(&self, id: &LaneId) -> Option<Arc<Way>> {
         self.lanes().get(id).map(|desk| Arc::clone(&desk.way))
     }

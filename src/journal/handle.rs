@@ -244,7 +244,7 @@ impl Journal {
     }
 
     /// Returns once the cursors, as they are now, are durable.
-    async fn save_now(&self) -> Result<(), ChangeError> {
+    pub(super) async fn save_now(&self) -> Result<(), ChangeError> {
         let shared = &self.inner.shared;
         let (waiter, saved) = oneshot::channel();
         lock(&shared.save_waiters).push(waiter);

@@ -165,6 +165,7 @@ mod mutant_tests;
 mod names;
 mod outlook;
 mod preparation;
+mod purge;
 mod quarantine;
 mod queue;
 mod read_only;

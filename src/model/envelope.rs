@@ -461,8 +461,8 @@ mod tests {
     #[test]
     fn a_newer_version_is_refused_by_its_number() {
         let mut bytes = envelope().encode().to_vec();
-        bytes[0] = 2;
-        assert_eq!(Envelope::decode(&bytes.into()), Err(DecodeError::Version(2)));
+        bytes[0] = 3;
+        assert_eq!(Envelope::decode(&bytes.into()), Err(DecodeError::Version(3)));
     }
 
     /// Found by fuzzing: writing it again asked for 64 GiB at once, which ends the process.

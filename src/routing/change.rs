@@ -36,6 +36,8 @@ pub enum Author {
     /// Whoever sent a signal.
     #[default]
     Signal,
+    /// Whoever changed the configuration, which is watched.
+    ConfigFile,
     /// The sidecar itself.
     Sidecar,
 }
@@ -71,6 +73,8 @@ pub enum Deed {
     Replay(Box<Replay>),
     /// Something is done about the replay that this revision started.
     ReplayStep(Revision, Step),
+    /// What waits of a source that is not configured is given up, for one destination or, with None, for both.
+    Purge(SourceId, Option<Destination>),
     /// A lane is held.
     Hold(SourceId, Destination),
     /// A held lane goes on.
@@ -121,6 +125,7 @@ enum Verb {
     #[default]
     Route,
     Limit,
+    Purge,
     Replay,
     ReplayStep,
     Hold,
@@ -161,6 +166,12 @@ impl Change {
             },
             Deed::Replay(replay) => Written { change: Verb::Replay, replay: Some(replay::Written::of(replay)), ..Written::default() },
             Deed::ReplayStep(job, step) => Written { change: Verb::ReplayStep, job: Some(job.0), step: Some(*step), ..Written::default() },
+            Deed::Purge(source, destination) => Written {
+                change: Verb::Purge,
+                source: Some(source.to_string()),
+                destination: destination.map(|destination| destination.label().to_owned()),
+                ..Written::default()
+            },
             Deed::Hold(source, destination) => Written::lane(Verb::Hold, source, *destination),
             Deed::Release(source, destination) => Written::lane(Verb::Release, source, *destination),
             Deed::Reload { sources } => {
@@ -201,7 +212,8 @@ impl Change {
             undoes,
         } = serde_json::from_str(json).ok()?;
         let source = source.map(|id| SourceId::parse(&id).ok()).map_or(Some(None), |id| id.map(Some))?;
-        let destination = || Destination::ALL.into_iter().find(|known| Some(known.label()) == destination.as_deref());
+        let known = |label: &str| Destination::ALL.into_iter().find(|known| known.label() == label);
+        let destination = || known(destination.as_deref()?);
         let deed = match change {
             Verb::Route => Deed::Route { source: source?, from: from?.route()?, to: to?.route()? },
             Verb::KillOn => Deed::KillOn,
@@ -209,6 +221,7 @@ impl Change {
             Verb::Limit => Deed::Limit { source, destination: destination()?, from: from_limit?, to: to_limit? },
             Verb::Replay => Deed::Replay(Box::new(replay?.read()?)),
             Verb::ReplayStep => Deed::ReplayStep(Revision(job?), step?),
+            Verb::Purge => Deed::Purge(source?, destination()),
             Verb::Hold => Deed::Hold(source?, destination()?),
             Verb::Release => Deed::Release(source?, destination()?),
             Verb::Reload => Deed::Reload { sources: sources.iter().map(|id| SourceId::parse(id).ok()).collect::<Option<_>>()? },
@@ -266,6 +279,8 @@ mod tests {
             limit(Some(source.clone()), "1/s"),
             Deed::Replay(Box::new(replay)),
             Deed::ReplayStep(Revision(5), Step::Cancel),
+            Deed::Purge(source.clone(), None),
+            Deed::Purge(source.clone(), Some(rudder)),
             Deed::Hold(source.clone(), segment),
             Deed::Release(source, rudder),
             Deed::Reload { sources: vec![SourceId::parse("ios").unwrap()] },

@@ -34,6 +34,39 @@ pub struct HoldAsked {
     pub dry_run: bool,
 }
 
+/// A purge, as it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PurgeAsked {
+    /// `segment` or `rudderstack`; None: both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// The source once more, as it is meant. Not needed for a dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub i_mean: Option<String>,
+    /// Why; None: nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Only say what would be given up.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PurgeAnswer {
+    /// [`schema::PURGE`](super::schema::PURGE)
+    pub schema: String,
+    /// The source's id.
+    pub source: String,
+    /// Whether it was done.
+    pub done: bool,
+    /// Events that waited, and count as purged.
+    pub waiting: u64,
+    /// Events in quarantine that do.
+    pub quarantined: u64,
+}
+
 /// One lane.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Lane {

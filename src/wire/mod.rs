@@ -11,14 +11,14 @@ mod replay;
 mod route;
 mod status;
 
-pub use lane::{Health, HoldAsked, Lane, LaneAnswer, Lanes, Ledger, Me};
+pub use lane::{Health, HoldAsked, Lane, LaneAnswer, Lanes, Ledger, Me, PurgeAnswer, PurgeAsked};
 pub use limit::{Limit, LimitAsked, LimitChanged, Limits};
 pub use problem::{Problem, ProblemCode};
 pub use quarantine::{QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick};
 pub use replay::{ReplayAnswer, ReplayAsked, ReplayJob, ReplayPlan, ReplayStepAsked, Replays};
 pub use route::{
-    AuditVerdict, Impact, KillAsked, KillStatus, ReloadAnswer, RouteAsked, RouteChanged, RouteEvent, RouteHistory, RouteShares, Routes,
-    RoutesChanged, Shift, SourceRoute, SourceRule, UndoAsked,
+    AuditVerdict, Impact, KeyMoved, KillAsked, KillStatus, ReloadAnswer, RouteAsked, RouteChanged, RouteEvent, RouteHistory, RouteShares,
+    Routes, RoutesChanged, Shift, SourceRoute, SourceRule, UndoAsked,
 };
 pub use status::{DestinationStatus, Figures, JournalStatus, Lost, Snapshot, Status, Trouble};
 
@@ -63,6 +63,8 @@ pub mod schema {
     pub const REPLAYS: &str = "segue.replays/v1";
     /// [`ReplayAnswer`](super::ReplayAnswer)
     pub const REPLAY: &str = "segue.replay/v1";
+    /// [`PurgeAnswer`](super::PurgeAnswer)
+    pub const PURGE: &str = "segue.purge/v1";
     /// [`Status`](super::Status)
     pub const STATUS: &str = "segue.status/v1";
     /// [`Snapshot`](super::Snapshot)

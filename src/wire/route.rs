@@ -194,7 +194,7 @@ pub struct RouteEvent {
     pub at: String,
     /// Who: `uid 1000`, or `kill file`.
     pub by: String,
-    /// `route`, `undo`, `kill on`, `kill off`, `limit`, `hold`, `release`, `replay`, `replay pause`, `replay
+    /// `route`, `undo`, `kill on`, `kill off`, `limit`, `hold`, `release`, `purge`, `replay`, `replay pause`, `replay
     /// resume`, `replay cancel`, `replay end` or `reload`.
     pub what: String,
     /// The source; of a reload all that it changed, with commas; None: all.
@@ -226,6 +226,19 @@ pub struct RouteEvent {
     pub undoes: Option<u64>,
 }
 
+/// A source that went, and one that came with a Segment key of it: the same under another name, perhaps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeyMoved {
+    /// The id of the one that went.
+    pub from: String,
+    /// The id of the one that came.
+    pub to: String,
+    /// Its name.
+    pub to_name: String,
+    /// Events that wait for the one that went.
+    pub waiting: u64,
+}
+
 /// What a reload did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReloadAnswer {
@@ -235,6 +248,9 @@ pub struct ReloadAnswer {
     pub revision: u64,
     /// The ids of sources that came, went or changed; empty: they are as they were.
     pub changed: Vec<String>,
+    /// Sources that went, and came back under another id with a key of theirs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<KeyMoved>,
     /// Settings that differ from those in force, and need a restart.
     pub needs_restart: Vec<String>,
 }
