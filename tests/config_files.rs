@@ -259,3 +259,60 @@ proptest::proptest! {
         }
     }
 }
+
+/// The validator that comes with the tester of APIs, which `scripts/test` puts under target/.
+fn validator() -> Option<PathBuf> {
+    let dir = std::env::var_os("SEGUE_TEST_SDKS").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sdk"), Into::into);
+    let python = dir.join("schemathesis/bin/python");
+    if python.exists() {
+        return Some(python);
+    }
+    println!("skipped: no validator under {}; scripts/test installs it", dir.display());
+    assert!(std::env::var_os("CI").is_none(), "{} is missing, and CI is set; run scripts/test", python.display());
+    None
+}
+
+/// Names each file with what a validator of JSON Schema has against it: nothing, or the first complaint.
+const VALIDATE: &str = "
+import json, sys, tomllib, jsonschema_rs
+validator = jsonschema_rs.validator_for(json.load(sys.stdin))
+for path in sys.argv[1:]:
+    errors = list(validator.iter_errors(tomllib.load(open(path, 'rb'))))
+    print(path, errors[0].message if errors else 'OK', sep='\\t')
+";
+
+#[test]
+fn the_schema_takes_what_the_reader_takes_and_refuses_what_it_can_see() {
+    let Some(python) = validator() else { return };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let right = [
+        "sidecar.toml",
+        "tests/config/valid/first.toml",
+        "tests/config/valid/two_sources.toml",
+        "tests/config/valid/additions/sidecar.toml",
+        "tests/config/valid/additions/conf.d/10-disk.toml",
+        "tests/config/valid/additions/conf.d/20-ios.toml",
+    ];
+    // Keys, types, units and words; what hangs together across keys only the reader knows.
+    let wrong = ["bad_keys", "bare_numbers", "later", "rules", "source_names", "source_table", "unknown_keys", "wrong_types"];
+    let wrong = wrong.map(|name| format!("tests/config/invalid/{name}.toml"));
+    let mut child = std::process::Command::new(python)
+        .args(["-c", VALIDATE])
+        .args(right)
+        .args(&wrong)
+        .current_dir(root)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), segue::config::schema().to_string().as_bytes()).unwrap();
+    let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    println!("{said}");
+    let verdict = |path: &str| said.lines().find_map(|line| line.strip_prefix(path)?.strip_prefix('\t')).unwrap_or("not looked at");
+    for path in right {
+        assert_eq!(verdict(path), "OK", "{path}");
+    }
+    for path in &wrong {
+        assert!(!["OK", "not looked at"].contains(&verdict(path)), "{path}");
+    }
+}

@@ -450,3 +450,28 @@ async fn limits_change_while_events_wait_for_them_and_outlive_kill_9() {
     sums.held().await;
     drop(process);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_says_whom_it_is_about() {
+    let scene = Scene::set(seed()).await;
+    let _process = scene.start().await;
+    for n in 0..30 {
+        let version = if n % 3 == 0 { "4.12.0" } else { "4.11.2" };
+        let event = format!(
+            r#"{{"type":"track","event":"E","anonymousId":"p-{}","messageId":"m-{n}","context":{{"app":{{"name":"shop","version":"{version}"}}}},"writeKey":"{}"}}"#,
+            n % 10,
+            operator::SEGMENT_KEY
+        );
+        scene.post_body(&event).await;
+    }
+    scene.post("plain", "Fine").await;
+    let (code, said) = scene.segue(&["route", "plan", "web", "cutover=25%"]).await;
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("11 in 31 events since"), "{said}");
+    assert!(said.contains("shop 4.11.2 (20), shop 4.12.0 (10), (not told) (1)"), "{said}");
+    let (_, said) = scene.segue(&["route", "set", "web", "cutover=25%", "--dry-run", "--json"]).await;
+    let planned: Value = serde_json::from_str(&said).unwrap();
+    let impact = &planned["sources"][0]["impact"];
+    assert_eq!((&impact["recent"]["people"], &impact["recent"]["apps"][0]["app"]), (&11.into(), &"shop 4.11.2".into()));
+    assert!(impact["segment"]["after"].as_f64().unwrap() <= impact["segment"]["before"].as_f64().unwrap(), "{impact}");
+}

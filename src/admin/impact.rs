@@ -24,7 +24,7 @@ pub(super) fn of(hub: &Hub, flipped: &Flipped) -> Impact {
     if !before.rules.is_empty() {
         notes.push(format!("{} rules stand above the route: what they match keeps its own.", before.rules.len()));
     }
-    Impact { received_per_second: told(received), segment, rudderstack, waiting_for_rudderstack: waiting, notes }
+    Impact { received_per_second: told(received), segment, rudderstack, waiting_for_rudderstack: waiting, recent: None, notes }
 }
 
 /// The share of a source's events that Segment gets: its own, and those for comparison.

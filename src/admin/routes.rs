@@ -16,8 +16,8 @@ use super::{
     server::Hub,
 };
 use crate::{
-    control::{Asked, FlipError, Flipped, KeyMoved, Kill, ReloadError, SourceStanding, Undoing},
-    model::{Destination, Revision, Role},
+    control::{Asked, FlipError, Flipped, KeyMoved, Kill, Recent, ReloadError, SourceStanding, Undoing},
+    model::{Destination, Revision, Role, SourceId},
     routing::{Author, Change, Deed, Route, Step},
     wire::{self, ProblemCode, RouteShares, schema},
 };
@@ -73,7 +73,12 @@ pub(super) async fn flip(
     let (based_on, by) = (if_revision.map(Revision), Author::Uid(caller.uid));
     let asked = Asked { source, route, verify, based_on, by, reason: worded(reason)? };
     let flipped = if dry_run { hub.switchboard.plan(&asked) } else { hub.switchboard.flip(asked).await };
-    Ok(changed(&hub, &[flipped.map_err(refused)?], dry_run))
+    let flipped = flipped.map_err(refused)?;
+    let mut answer = changed(&hub, &[flipped], dry_run);
+    if dry_run && let Some(planned) = answer.sources.first_mut() {
+        add_recent(&hub, planned).await;
+    }
+    Ok(good(&answer))
 }
 
 /// Takes changes of routes back, each by a change of its own.
@@ -98,7 +103,7 @@ pub(super) async fn undo(
     let reason = worded(reason)?;
     let undone =
         if dry_run { hub.switchboard.plan_undo(&undoing) } else { hub.switchboard.undo(undoing, Author::Uid(caller.uid), reason).await };
-    Ok(changed(&hub, &undone.map_err(refused)?, dry_run))
+    Ok(good(&changed(&hub, &undone.map_err(refused)?, dry_run)))
 }
 
 /// The newest changes, newest first.
@@ -205,19 +210,29 @@ fn kill_answer(hub: &Hub, changed: bool) -> Response {
     })
 }
 
-fn changed(hub: &Hub, flipped: &[Flipped], dry_run: bool) -> Response {
+fn changed(hub: &Hub, flipped: &[Flipped], dry_run: bool) -> wire::RoutesChanged {
     let differ: Vec<&Flipped> = flipped.iter().filter(|flipped| flipped.before.route != flipped.after.route).collect();
     let both = |flipped: &Flipped| wire::RouteChanged {
         before: source_route(&flipped.before),
         after: source_route(&flipped.after),
         impact: Some(impact::of(hub, flipped)),
     };
-    good(&wire::RoutesChanged {
+    wire::RoutesChanged {
         schema: schema::ROUTES_CHANGED.to_owned(),
         changed: !dry_run && !differ.is_empty(),
         revision: hub.switchboard.standing().revision.0,
         sources: differ.into_iter().map(both).collect(),
-    })
+    }
+}
+
+/// Who the change is about, as far as the newest part of the journal tells: a plan goes without it when that cannot be read.
+async fn add_recent(hub: &Hub, planned: &mut wire::RouteChanged) {
+    let Ok(id) = SourceId::parse(&planned.before.source) else { return };
+    let Ok(Recent { since: Some(since), events, people, apps }) = hub.replayer.recent(&id).await else { return };
+    if let Some(impact) = &mut planned.impact {
+        let apps = apps.into_iter().map(|(app, events)| wire::AppShare { app: hub.without_keys(&app), events }).collect();
+        impact.recent = Some(wire::Recent { since: since.to_string(), events, people, apps });
+    }
 }
 
 fn source_route(standing: &SourceStanding) -> wire::SourceRoute {

@@ -262,6 +262,8 @@ pub struct CertsInitFlags {
 pub enum ConfigCommand {
     /// Write a first sidecar.toml. It overwrites nothing.
     Init,
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
     /// Show every value in force and where it came from; keys as their last four characters.
     Show,
 }

@@ -20,6 +20,12 @@ use crate::{
     model::Span,
 };
 
+/// Prints the schema: JSON, whatever form is asked for.
+pub fn schema(talk: &Talk) -> anyhow::Result<Exit> {
+    talk.result(&serde_json::to_string_pretty(&config::schema())?)?;
+    Ok(Exit::Done)
+}
+
 /// Loads the configuration; its errors are told, and the error is how the command ends. Warnings are the caller's to tell.
 pub fn load(manner: &Manner, matches: &ArgMatches, talk: &Talk) -> Result<Loaded, Exit> {
     let environment = Environment::of_process();

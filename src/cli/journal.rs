@@ -33,7 +33,7 @@ pub fn journal(manner: &Manner, flags: &JournalFlags, matches: &ArgMatches, talk
     };
     let archive = Archive::open(&dir).map_err(anyhow::Error::from)?;
     let source = flags.source.as_deref().map(SourceId::parse).transpose().context("--source")?;
-    let wanted = Wanted { source, from: flags.from, to: flags.to };
+    let wanted = Wanted { source, from: flags.from, to: flags.to, newest: None };
     match &flags.command {
         JournalCommand::Ls => {
             let survey = archive.read(&wanted, |_| Ok(()))?;

@@ -94,6 +94,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit>
         Command::Check(flags) => check::check(manner, &flags, matches, talk),
         Command::Certs { command: CertsCommand::Init(flags) } => certs::init(manner, &flags, talk),
         Command::Config { command: ConfigCommand::Init } => config::init(manner, talk),
+        Command::Config { command: ConfigCommand::Schema } => config::schema(talk),
         Command::Config { command: ConfigCommand::Show } => config::show(manner, matches, talk),
         Command::Health(flags) => health::health(manner, &flags, talk),
         Command::Status(flags) => status::status(manner, &flags, talk),

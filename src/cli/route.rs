@@ -268,6 +268,10 @@ fn impact(impact: &Impact) -> Vec<String> {
         moved("Segment", impact.segment),
         format!("{}; {} wait for it", moved("RudderStack", impact.rudderstack), impact.waiting_for_rudderstack),
     ];
+    if let Some(recent) = &impact.recent {
+        let apps = recent.apps.iter().map(|share| format!("{} ({})", inert(&share.app), share.events)).collect::<Vec<_>>().join(", ");
+        lines.push(format!("  {:12}{} in {} events since {}: {apps}", "people", recent.people, recent.events, inert(&recent.since)));
+    }
     lines.extend(impact.notes.iter().map(|note| format!("  {}", inert(note))));
     lines
 }

@@ -1,5 +1,7 @@
 //! Values that are one of a few words.
 
+use serde_json::{Value as Json, json};
+
 use super::{
     Code, DataDirectory,
     tree::Node,
@@ -25,6 +27,9 @@ impl Value for TlsMode {
     fn show(&self) -> String {
         word(*self, &TLS_MODES)
     }
+    fn schema() -> Json {
+        words(&TLS_MODES)
+    }
 }
 
 impl Value for OnFull {
@@ -33,6 +38,9 @@ impl Value for OnFull {
     }
     fn show(&self) -> String {
         word(*self, &ON_FULL)
+    }
+    fn schema() -> Json {
+        words(&ON_FULL)
     }
 }
 
@@ -47,6 +55,9 @@ impl Value for DataDirectory {
     fn show(&self) -> String {
         (*self == Self::Ephemeral).to_string()
     }
+    fn schema() -> Json {
+        json!({ "type": "boolean" })
+    }
 }
 
 impl Value for LogFormat {
@@ -55,6 +66,9 @@ impl Value for LogFormat {
     }
     fn show(&self) -> String {
         word(*self, &LOG_FORMATS)
+    }
+    fn schema() -> Json {
+        words(&LOG_FORMATS)
     }
 }
 
@@ -65,6 +79,15 @@ impl Value for Region {
     fn show(&self) -> String {
         word(*self, &REGIONS)
     }
+    fn schema() -> Json {
+        words(&REGIONS)
+    }
+}
+
+/// One of the words of the table.
+fn words<T>(table: &[(&'static str, T)]) -> Json {
+    let words: Vec<&str> = table.iter().map(|(word, _)| *word).collect();
+    json!({ "enum": words })
 }
 
 /// The value of a word of the table.

@@ -19,6 +19,7 @@ mod nearest;
 mod problem;
 mod read;
 mod rules;
+mod schema;
 mod section;
 mod session;
 mod setting;
@@ -36,6 +37,7 @@ pub use exposed::exposed_files;
 pub use load::{Loaded, find, load, tls_section};
 pub use nearest::nearest;
 pub use problem::{Place, Problem, Problems, Severity};
+pub use schema::schema;
 pub use setting::{Origin, Override, Setting};
 
 use crate::{delivery, ingress, journal, routing::Source, telemetry, tls, upstream};

@@ -1,7 +1,9 @@
 //! `[[source.rule]]`: what of a source goes another way.
 
+use serde_json::json;
+
 use super::{
-    Code,
+    Code, schema,
     section::Section,
     session::{Session, Source as At},
     sources::shares,
@@ -41,7 +43,13 @@ fn rule(session: &mut Session<'_>, source: &Section, number: usize, item: Item) 
         return None;
     };
     let mut section = Section::named(format!("{}.{number}", source.key("rule")), label.clone(), table);
+    session.ask(section.key("type"), schema::event_types(), None);
     let kinds = given(session, &mut section, "type", kinds);
+    for name in ["event", "library", "app", "platform"] {
+        session.ask(section.key(name), json!({ "type": "string", "minLength": 1 }), None);
+    }
+    session.ask(section.key("verify"), Percent::schema(), None);
+    session.ask(section.key("route"), schema::route(), None);
     let event = given(session, &mut section, "event", pattern);
     let library = given(session, &mut section, "library", software);
     let app = given(session, &mut section, "app", software);

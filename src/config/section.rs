@@ -55,6 +55,7 @@ impl Section {
     /// As [`Self::value`], and where it came from.
     pub(super) fn placed<V: Value>(&mut self, session: &mut Session<'_>, name: &'static str, default: V) -> (V, Source) {
         let key = self.key(name);
+        session.ask(key.clone(), V::schema(), Some(default.show()));
         let inside = self.take(name).map(|entry| (entry.item.node, Source::File(entry.item.spot)));
         let given = match session.override_of(&key) {
             Some(given) => Some((Node::Text(given.value.clone()), Source::Outside(given.origin.clone()))),

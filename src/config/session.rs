@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value as Json;
+
 use super::{
     Code, Environment, Origin, Override, Place, Problem, Setting, Severity,
     document::{Document, Spot},
@@ -15,6 +17,18 @@ pub(super) struct Session<'a> {
     documents: Vec<Document>,
     problems: Vec<Problem>,
     settings: Vec<Setting>,
+    asked: Vec<Asked>,
+}
+
+/// A key that the reader asked for, whether it is there or not.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Asked {
+    /// The dotted key.
+    pub key: String,
+    /// What a JSON Schema says of its values.
+    pub schema: Json,
+    /// Its default, as a file would write it; None: it has none.
+    pub default: Option<String>,
 }
 
 /// Where a value stands: in a file, or outside of all.
@@ -35,7 +49,7 @@ impl Source {
 
 impl<'a> Session<'a> {
     pub(super) const fn new(environment: &'a Environment, overrides: &'a [Override]) -> Self {
-        Self { environment, overrides, documents: Vec::new(), problems: Vec::new(), settings: Vec::new() }
+        Self { environment, overrides, documents: Vec::new(), problems: Vec::new(), settings: Vec::new(), asked: Vec::new() }
     }
 
     /// Notes a file's text; its spots name it by its index, the number of documents before it.
@@ -77,6 +91,16 @@ impl<'a> Session<'a> {
     /// Notes what was found elsewhere.
     pub(super) fn extend(&mut self, problems: Vec<Problem>) {
         self.problems.extend(problems);
+    }
+
+    /// Notes that a key was asked for.
+    pub(super) fn ask(&mut self, key: String, schema: Json, default: Option<String>) {
+        self.asked.push(Asked { key, schema, default });
+    }
+
+    /// Every key that was asked for so far.
+    pub(super) fn asked(&self) -> &[Asked] {
+        &self.asked
     }
 
     /// Notes a value that is in force.

@@ -3,7 +3,7 @@
 use super::{
     Code,
     key::{self, Key},
-    rules,
+    rules, schema,
     section::Section,
     session::{Session, Source as At},
     tree::{Item, Node, Table},
@@ -141,6 +141,7 @@ fn slug(text: &str) -> String {
 /// The keys under a name; None when the name is not there.
 fn keys(session: &mut Session<'_>, section: &mut Section, name: &'static str) -> Option<Vec<Key>> {
     let path = section.key(name);
+    session.ask(path.clone(), schema::write_key(), None);
     let entry = section.take(name)?;
     if matches!(&entry.item.node, Node::List(items) if items.is_empty()) {
         session.error(&At::File(entry.item.spot), Code::Missing, format!("`{path}` is an empty list"), "write at least one key");
@@ -187,6 +188,7 @@ fn route(session: &mut Session<'_>, section: &mut Section) -> (Route, At) {
     let verify = section.value(session, "verify", Percent::ZERO);
     let default = Route::from(Stage::SegmentOnly);
     let path = section.key("route");
+    session.ask(path.clone(), schema::route(), Some(Stage::SegmentOnly.to_string()));
     let Some(entry) = section.take("route") else {
         let at = At::Outside(super::Origin::Default);
         session.record(path, Stage::SegmentOnly.to_string(), &at);

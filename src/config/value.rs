@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+use serde_json::{Value as Json, json};
 
 use super::{Code, tree::Node};
 use crate::model::{ByteSize, Percent, RateLimit, Span};
@@ -21,6 +22,8 @@ pub(super) trait Value: Sized {
     fn read(node: &Node) -> Result<Self, Fault>;
     /// Shows it as a file would write it, without quotes.
     fn show(&self) -> String;
+    /// What a JSON Schema says of it.
+    fn schema() -> Json;
 }
 
 /// A whole number of at least one.
@@ -80,6 +83,9 @@ impl Value for Count {
     fn show(&self) -> String {
         self.0.to_string()
     }
+    fn schema() -> Json {
+        json!({ "type": "integer", "minimum": 1 })
+    }
 }
 
 impl Value for Number {
@@ -89,6 +95,9 @@ impl Value for Number {
     }
     fn show(&self) -> String {
         self.0.to_string()
+    }
+    fn schema() -> Json {
+        json!({ "type": "integer", "minimum": 0 })
     }
 }
 
@@ -106,6 +115,9 @@ impl Value for Listen {
     fn show(&self) -> String {
         self.0.map(|address| address.to_string()).unwrap_or_default()
     }
+    fn schema() -> Json {
+        json!({ "type": "string", "examples": ["127.0.0.1:8088", "[::1]:8088", ""] })
+    }
 }
 
 impl Value for File {
@@ -115,6 +127,9 @@ impl Value for File {
     }
     fn show(&self) -> String {
         self.0.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+    }
+    fn schema() -> Json {
+        json!({ "type": "string" })
     }
 }
 
@@ -126,6 +141,9 @@ impl Value for Text {
     fn show(&self) -> String {
         self.0.clone().unwrap_or_default()
     }
+    fn schema() -> Json {
+        json!({ "type": "string" })
+    }
 }
 
 impl Value for Texts {
@@ -134,6 +152,9 @@ impl Value for Texts {
     }
     fn show(&self) -> String {
         self.0.join(", ")
+    }
+    fn schema() -> Json {
+        json!({ "type": "array", "items": { "type": "string" } })
     }
 }
 
@@ -149,6 +170,9 @@ impl Value for Networks {
     fn show(&self) -> String {
         self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
+    fn schema() -> Json {
+        json!({ "type": "array", "items": { "type": "string" }, "examples": [["10.0.0.0/8", "127.0.0.1"]] })
+    }
 }
 
 impl Value for Span {
@@ -157,6 +181,9 @@ impl Value for Span {
     }
     fn show(&self) -> String {
         self.to_string()
+    }
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": TIME, "examples": ["500ms", "30s", "5m", "6h", "2d"] })
     }
 }
 
@@ -167,6 +194,9 @@ impl Value for ByteSize {
     fn show(&self) -> String {
         self.to_string()
     }
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": SIZE, "examples": ["512KiB", "64MiB", "8GiB"] })
+    }
 }
 
 impl Value for Percent {
@@ -176,6 +206,9 @@ impl Value for Percent {
     fn show(&self) -> String {
         self.to_string()
     }
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": SHARE, "examples": ["25%", "0.5%"] })
+    }
 }
 
 impl Value for RateLimit {
@@ -184,6 +217,9 @@ impl Value for RateLimit {
     }
     fn show(&self) -> String {
         self.to_string()
+    }
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": RATE, "examples": ["none", "200/s"] })
     }
 }
 
@@ -197,6 +233,9 @@ impl Value for Wait {
     fn show(&self) -> String {
         Span(self.0).to_string()
     }
+    fn schema() -> Json {
+        Span::schema()
+    }
 }
 
 impl Value for Size {
@@ -209,7 +248,16 @@ impl Value for Size {
     fn show(&self) -> String {
         self.0.to_string()
     }
+    fn schema() -> Json {
+        ByteSize::schema()
+    }
 }
+
+/// Values with units, as patterns; what the parsers take besides (spaces around) nobody writes.
+const TIME: &str = r"^\d+\s*(ms|s|m|h|d)$";
+const SIZE: &str = r"^\d+(\.\d+)?\s*(B|[kKMGT]i?B)$";
+const SHARE: &str = r"^\d{1,3}(\.\d{1,2})?\s*%$";
+const RATE: &str = r"^(none|\d+\s*/s)$";
 
 /// The text of a node; `fix` says how to write one.
 pub(super) fn text<'n>(node: &'n Node, fix: &str) -> Result<&'n str, Fault> {

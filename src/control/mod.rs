@@ -7,6 +7,7 @@
 mod kill_file;
 mod lanes;
 mod purge;
+mod recent;
 mod reload;
 mod replay_run;
 mod replay_scan;
@@ -17,6 +18,7 @@ mod watch;
 
 pub use kill_file::{KillFile, POLL_INTERVAL};
 pub use purge::{PurgeAsked, Purged};
+pub use recent::Recent;
 pub use reload::{Read, Refusal, ReloadError, Reloaded, Reloader, Reread};
 pub use replay_scan::Found;
 pub use replays::{ReplayError, ReplayStanding, ReplayState, Replayer, WeakReplayer};

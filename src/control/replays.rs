@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
 use super::{
-    FlipError, Switchboard,
+    FlipError, Recent, Switchboard, recent,
     replay_run::{self, Ended, Tools},
     replay_scan::{self, Found},
 };
@@ -23,7 +23,7 @@ use crate::{
     clock::Clock,
     delivery::LaneControl,
     journal::Journal,
-    model::Revision,
+    model::{Revision, SourceId},
     routing::{Author, Change, Deed, Replay, Sources, Step},
 };
 
@@ -225,6 +225,16 @@ impl Replayer {
         let (dir, replay) = (self.inner.tools.dir.clone(), replay.clone());
         let counted = tokio::task::spawn_blocking(move || replay_scan::count(&dir, &replay, None)).await;
         Ok(counted.map_err(io::Error::other)??)
+    }
+
+    /// Who a source's events came from of late, by the newest part of the journal.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn recent(&self, source: &SourceId) -> Result<Recent, ReplayError> {
+        let (dir, source) = (self.inner.tools.dir.clone(), source.clone());
+        let looked = tokio::task::spawn_blocking(move || recent::look(&dir, &source)).await;
+        Ok(looked.map_err(io::Error::other)??)
     }
 
     /// Where the log ends: a replay that is started now sends nothing that comes after.

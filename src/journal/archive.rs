@@ -149,6 +149,8 @@ pub struct Wanted {
     pub from: Option<WallTime>,
     /// Only what arrived before this time; None: to the end.
     pub to: Option<WallTime>,
+    /// Only the newest so many files of the log, whatever else they hold; the survey is about them alone. None: all.
+    pub newest: Option<usize>,
 }
 
 impl Wanted {
@@ -198,7 +200,8 @@ impl Archive {
         let (limits, gaps) = self.limits(&names, &spills, saved.as_ref().map(|(_, saved)| saved))?;
         let parts = limits.into_iter().map(|(id, limit)| (id, Part::Volume(limit)));
         let parts: BTreeMap<u64, Part> = parts.chain(spills.iter().map(|spill| (spill.first, Part::Spill(*spill)))).collect();
-        for (id, part) in parts {
+        let passed_over = wanted.newest.map_or(0, |newest| parts.len().saturating_sub(newest));
+        for (id, part) in parts.into_iter().skip(passed_over) {
             let read = self.part(id, part, wanted, survey.saved_end, &mut lanes, &mut each)?;
             let Some((volume, damage)) = read else { continue };
             survey.damage.extend(damage);

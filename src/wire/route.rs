@@ -145,8 +145,33 @@ pub struct Impact {
     pub rudderstack: Shift,
     /// Events that wait for RudderStack.
     pub waiting_for_rudderstack: u64,
+    /// Who its events came from of late; None: that was not looked at, or could not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recent: Option<Recent>,
     /// What has to be thought of: limits that would be hit, what an undo does not bring back.
     pub notes: Vec<String>,
+}
+
+/// Who a source's events came from, by the newest part of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Recent {
+    /// When the oldest of the events that were looked at arrived.
+    pub since: String,
+    /// How many were looked at.
+    pub events: u64,
+    /// Whose they are.
+    pub people: u64,
+    /// The apps by name and version, else the libraries: the most first, at most eight.
+    pub apps: Vec<AppShare>,
+}
+
+/// One version of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AppShare {
+    /// Its name and version, as it says; `(not told)` when it does not.
+    pub app: String,
+    /// Its events among those that were looked at.
+    pub events: u64,
 }
 
 /// Events a second, before and after.
