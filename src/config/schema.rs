@@ -104,8 +104,8 @@ fn describe(asked: &Asked, key: &str) -> Json {
         if schema.get("type").is_some_and(|kind| kind == "string") || schema.contains_key("enum") {
             schema.insert("default".to_owned(), json!(default));
         } else {
-            let spaced = if description.is_empty() { "" } else { " " };
-            description += &format!("{spaced}(default: {default})");
+            let told = format!("(default: {default})");
+            description = if description.is_empty() { told } else { format!("{description} {told}") };
         }
     }
     if !description.is_empty() {
