@@ -475,3 +475,31 @@ async fn a_plan_says_whom_it_is_about() {
     assert_eq!((&impact["recent"]["people"], &impact["recent"]["apps"][0]["app"]), (&11.into(), &"shop 4.11.2".into()));
     assert!(impact["segment"]["after"].as_f64().unwrap() <= impact["segment"]["before"].as_f64().unwrap(), "{impact}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_command_for_several_sidecars_says_how_each_took_it() {
+    let (first, second) = (Scene::set(seed()).await, Scene::set(seed() ^ 0x5555).await);
+    let (_first, second_process) = (first.start().await, second.start().await);
+    let both = ["--attach", first.socket.to_str().unwrap(), "--attach", second.socket.to_str().unwrap()];
+    let (code, said) = first.segue(&[&["route", "set", "web", "cutover=10%", "--yes"][..], &both].concat()).await;
+    assert_eq!((code, said.matches("cutover=10%").count()), (0, 2), "{said}");
+    for scene in [&first, &second] {
+        assert!(said.contains(&format!("{}:\n", scene.socket.display())), "{said}");
+        assert!(scene.segue(&["route", "get"]).await.1.contains("cutover=10%"));
+    }
+    let (code, said) = first.segue(&[&["route", "get", "--json"][..], &both].concat()).await;
+    let answers: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((code, answers.len(), &answers[1]["instance"]), (0, 2, &second.socket.to_str().unwrap().into()));
+    assert_eq!(answers[1]["answer"]["routes"][0]["route"], "cutover=10%");
+
+    // Somebody was quicker on one of them; then one of them is gone: done on some only, each with its reason.
+    assert_eq!(second.segue(&["route", "set", "web", "both", "--yes"]).await.0, 0);
+    let (code, said) = first.segue(&[&["route", "set", "web", "cutover=20%", "--if-rev", "1", "--yes"][..], &both].concat()).await;
+    assert!(code == 76 && said.contains("changed since"), "{code} {said}");
+    second_process.kill();
+    let (code, said) = first.segue(&[&["kill", "on"][..], &both].concat()).await;
+    assert!(code == 76 && said.contains(&format!("error: {}: no sidecar answers", second.socket.display())), "{code} {said}");
+    assert_eq!(first.segue(&["kill", "status"]).await.0, 3);
+    let (code, said) = first.segue(&[&["status", "--watch"][..], &both].concat()).await;
+    assert!(code == 2 && said.contains("one sidecar at a time"), "{code} {said}");
+}

@@ -12,6 +12,7 @@ use clap::{
 
 use super::{
     lane_flags::{DestinationName, HoldCommand, LaneName, LimitCommand, PurgeFlags},
+    quarantine_flags::QuarantineCommand,
     replay_flags::ReplayCommand,
     route_flags::{AuditCommand, KillCommand, RouteCommand},
     state_flags::{DrainCommand, StatusFlags},
@@ -29,7 +30,7 @@ use crate::{
     name = "segue",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the answer is no, 69 no sidecar answers, 75 somebody else changed it, 77 not allowed, 78 the \
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the answer is no, 69 no sidecar answers, 75 somebody else changed it, 76 done on some instances only, 77 not allowed, 78 the \
                   configuration is wrong, 124 not done in time (run: events of an ephemeral directory were left), 130 131 143 told to end \
                   at once."
 )]
@@ -48,9 +49,9 @@ pub struct Manner {
     /// The configuration file; else ./sidecar.toml, else /etc/segue/sidecar.toml.
     #[arg(short, long, global = true, value_name = "FILE", env = "SEGUE_CONFIG", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     config: Option<PathBuf>,
-    /// The socket of the running sidecar; else [admin] socket of the configuration.
-    #[arg(long, global = true, value_name = "PATH", env = "SEGUE_ATTACH", hide_env = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
-    attach: Option<PathBuf>,
+    /// The socket of the running sidecar, else [admin] socket of the configuration; repeated, of several: each in turn.
+    #[arg(long, global = true, value_name = "PATH", env = "SEGUE_ATTACH", hide_env = true, value_delimiter = ',', value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    attach: Vec<PathBuf>,
     /// Print the result as JSON.
     #[arg(long, global = true, env = "SEGUE_JSON", hide_env = true)]
     pub json: bool,
@@ -65,6 +66,39 @@ pub struct Manner {
     pub color: Colour,
 }
 
+impl Command {
+    /// Whether it speaks to the running sidecar, and so to each of several.
+    #[must_use]
+    pub const fn is_attached(&self) -> bool {
+        matches!(
+            self,
+            Self::Status(_)
+                | Self::Drain { .. }
+                | Self::Route { .. }
+                | Self::Replay { .. }
+                | Self::Kill { .. }
+                | Self::Reload
+                | Self::Hold { .. }
+                | Self::Limit { .. }
+                | Self::Purge(_)
+                | Self::Unpark(_)
+                | Self::Quarantine { .. }
+        )
+    }
+}
+
+impl Command {
+    /// Whether it goes on until it is told to end, so that no other could have its turn.
+    #[must_use]
+    pub const fn has_no_end(&self) -> bool {
+        match self {
+            Self::Status(flags) => flags.watch,
+            Self::Replay { command: ReplayCommand::List(flags) } => flags.watch,
+            _ => false,
+        }
+    }
+}
+
 impl Manner {
     /// The file that the user named; an empty name, as an empty variable gives, is none.
     #[must_use]
@@ -75,7 +109,18 @@ impl Manner {
     /// The socket that the user named; an empty name is none.
     #[must_use]
     pub fn attach(&self) -> Option<&Path> {
-        self.attach.as_deref().filter(|path| !path.as_os_str().is_empty())
+        self.instances().next()
+    }
+
+    /// All sockets that the user named.
+    pub fn instances(&self) -> impl Iterator<Item = &Path> {
+        self.attach.iter().map(PathBuf::as_path).filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// The same, for one of them.
+    #[must_use]
+    pub fn of_instance(&self, path: &Path) -> Self {
+        Self { attach: vec![path.to_owned()], ..self.clone() }
     }
 }
 
@@ -91,7 +136,7 @@ pub enum Colour {
 }
 
 /// What segue does.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Run the sidecar in the foreground.
     Run(RunFlags),
@@ -237,7 +282,7 @@ pub struct CheckFlags {
 }
 
 /// What can be done with certificates.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum CertsCommand {
     /// Make a local CA for exactly the names of [tls]; its root key is never stored.
     Init(CertsInitFlags),
@@ -258,7 +303,7 @@ pub struct CertsInitFlags {
 }
 
 /// What can be done with the configuration.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum ConfigCommand {
     /// Write a first sidecar.toml. It overwrites nothing.
     Init,
@@ -266,93 +311,6 @@ pub enum ConfigCommand {
     Schema,
     /// Show every value in force and where it came from; keys as their last four characters.
     Show,
-}
-
-/// What can be done about the quarantine.
-#[derive(Debug, Subcommand)]
-pub enum QuarantineCommand {
-    /// List what is in it, oldest first.
-    Ls(QuarantineLsFlags),
-    /// Show one event with the answer that refused it; what tells of a person is masked.
-    Show(QuarantineShowFlags),
-    /// Send events again.
-    Redrive(QuarantineRedriveFlags),
-    /// Give events up: they are gone, and count as purged.
-    Release(QuarantineReleaseFlags),
-}
-
-/// Flags of `quarantine ls`.
-#[derive(Debug, Clone, Args)]
-pub struct QuarantineLsFlags {
-    /// Those of this source.
-    #[arg(long, env = "SEGUE_QUARANTINE_LS_SOURCE", hide_env = true)]
-    pub source: Option<String>,
-    /// Those that this destination refused.
-    #[arg(long, env = "SEGUE_QUARANTINE_LS_DESTINATION", hide_env = true)]
-    pub destination: Option<DestinationName>,
-    /// Those whose reason contains this text.
-    #[arg(long, env = "SEGUE_QUARANTINE_LS_REASON", hide_env = true)]
-    pub reason: Option<String>,
-}
-
-/// Flags of `quarantine show`.
-#[derive(Debug, Clone, Args)]
-pub struct QuarantineShowFlags {
-    /// The entry's number.
-    pub id: u64,
-    /// Show what tells of a person, too. The sidecar's log says that somebody looked.
-    #[arg(long, env = "SEGUE_QUARANTINE_SHOW_REVEAL", hide_env = true)]
-    pub reveal: bool,
-}
-
-/// Flags of `quarantine redrive`.
-#[derive(Debug, Clone, Args)]
-pub struct QuarantineRedriveFlags {
-    /// The entry's number.
-    pub id: Option<u64>,
-    /// Those of this source.
-    #[arg(long, env = "SEGUE_QUARANTINE_REDRIVE_SOURCE", hide_env = true)]
-    pub source: Option<String>,
-    /// Those that this destination refused.
-    #[arg(long, env = "SEGUE_QUARANTINE_REDRIVE_DESTINATION", hide_env = true)]
-    pub destination: Option<DestinationName>,
-    /// Those whose reason contains this text.
-    #[arg(long, env = "SEGUE_QUARANTINE_REDRIVE_REASON", hide_env = true)]
-    pub reason: Option<String>,
-    /// All.
-    #[arg(long, env = "SEGUE_QUARANTINE_REDRIVE_ALL", hide_env = true)]
-    pub all: bool,
-    /// Only say how many are meant.
-    #[arg(long, env = "SEGUE_QUARANTINE_REDRIVE_DRY_RUN", hide_env = true)]
-    pub dry_run: bool,
-    /// Do not ask.
-    #[arg(short, long, env = "SEGUE_QUARANTINE_REDRIVE_YES", hide_env = true)]
-    pub yes: bool,
-}
-
-/// Flags of `quarantine release`.
-#[derive(Debug, Clone, Args)]
-pub struct QuarantineReleaseFlags {
-    /// The entry's number.
-    pub id: Option<u64>,
-    /// Those of this source.
-    #[arg(long, env = "SEGUE_QUARANTINE_RELEASE_SOURCE", hide_env = true)]
-    pub source: Option<String>,
-    /// Those that this destination refused.
-    #[arg(long, env = "SEGUE_QUARANTINE_RELEASE_DESTINATION", hide_env = true)]
-    pub destination: Option<DestinationName>,
-    /// Those whose reason contains this text.
-    #[arg(long, env = "SEGUE_QUARANTINE_RELEASE_REASON", hide_env = true)]
-    pub reason: Option<String>,
-    /// All.
-    #[arg(long, env = "SEGUE_QUARANTINE_RELEASE_ALL", hide_env = true)]
-    pub all: bool,
-    /// Only say how many are meant.
-    #[arg(long, env = "SEGUE_QUARANTINE_RELEASE_DRY_RUN", hide_env = true)]
-    pub dry_run: bool,
-    /// Do not ask.
-    #[arg(short, long, env = "SEGUE_QUARANTINE_RELEASE_YES", hide_env = true)]
-    pub yes: bool,
 }
 
 /// Flags of `journal`.

@@ -19,6 +19,8 @@ pub enum Exit {
     Unreachable,
     /// Somebody else changed it; look again.
     Conflict,
+    /// Done on some instances, and not on others.
+    Partial,
     /// Not allowed.
     Denied,
     /// The configuration is wrong.
@@ -45,6 +47,7 @@ impl Exit {
             Self::Refused => 4,
             Self::Unreachable => 69,
             Self::Conflict => 75,
+            Self::Partial => 76,
             Self::Denied => 77,
             Self::Config => 78,
             Self::TimedOut => 124,

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 /// What can be done about holds.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum HoldCommand {
     /// Hold a lane, across restarts, until it is released.
     Set(HoldSetFlags),
@@ -96,7 +96,7 @@ pub struct PurgeFlags {
 }
 
 /// What can be done about limits.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum LimitCommand {
     /// Show all limits; those of the configuration beside those that differ from it.
     Ls,

@@ -23,6 +23,7 @@ mod limit;
 mod one_sided;
 mod purge;
 mod quarantine;
+mod quarantine_flags;
 mod reload;
 mod replay;
 mod replay_flags;
@@ -37,6 +38,7 @@ mod version;
 use std::{
     ffi::OsString,
     io::{self, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -46,11 +48,11 @@ use clap::{
 };
 
 pub use command::Cli;
-use command::{CertsCommand, Command, ConfigCommand, Standin};
+use command::{CertsCommand, Command, ConfigCommand, Manner, Standin};
 pub use exit::Exit;
 use talk::Talk;
 
-use crate::{config::nearest, telemetry};
+use crate::{config::nearest, model::inert, telemetry};
 
 /// Runs the command of this process's arguments.
 #[must_use]
@@ -83,9 +85,31 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     }
 }
 
+/// A command that speaks to the running sidecar speaks to each that was named, in turn; how each took it is told.
 fn dispatch(cli: Cli, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit> {
-    let manner = &cli.manner;
-    match cli.command {
+    let instances: Vec<PathBuf> = cli.manner.instances().map(Path::to_owned).collect();
+    if instances.len() < 2 || !cli.command.is_attached() {
+        return carry_out(&cli.manner, cli.command, matches, talk);
+    }
+    if cli.command.has_no_end() {
+        talk.error(&anyhow::anyhow!("--watch looks at one sidecar at a time\n  Nothing was changed.\n  Name one of them: --attach PATH"));
+        return Ok(Exit::Usage);
+    }
+    let mut exits = Vec::new();
+    for instance in instances {
+        let talk = talk.about(&inert(&instance.to_string_lossy()));
+        exits.push(carry_out(&cli.manner.of_instance(&instance), cli.command.clone(), matches, &talk)?);
+    }
+    let is_done = |exit: &&Exit| matches!(exit, Exit::Done | Exit::No);
+    Ok(match exits.iter().filter(is_done).count() {
+        done if done > 0 && done < exits.len() => Exit::Partial,
+        // All did, or none: the worst says how.
+        _ => exits.into_iter().max_by_key(|exit| exit.number()).unwrap_or(Exit::Done),
+    })
+}
+
+fn carry_out(manner: &Manner, command: Command, matches: &ArgMatches, talk: &Talk) -> anyhow::Result<Exit> {
+    match command {
         Command::Run(flags) => match config::load(manner, matches, talk) {
             Ok(loaded) => run::sidecar(loaded, config::again(manner, matches), flags.attention(), talk),
             Err(exit) => Ok(exit),

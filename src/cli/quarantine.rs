@@ -5,8 +5,9 @@ use std::fmt::Write;
 use super::{
     Exit,
     attach::{self, Attached, unconfirmed},
-    command::{Manner, QuarantineCommand, QuarantineLsFlags, QuarantineRedriveFlags, QuarantineReleaseFlags, QuarantineShowFlags},
+    command::Manner,
     inert::{cut, inert_json},
+    quarantine_flags::{QuarantineCommand, QuarantineLsFlags, QuarantineRedriveFlags, QuarantineReleaseFlags, QuarantineShowFlags},
     talk::{Form, Talk},
 };
 use crate::{

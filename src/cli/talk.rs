@@ -13,6 +13,8 @@ pub struct Talk {
     form: Form,
     quiet: u8,
     paint: Paint,
+    /// The instance that results and errors are about; None: there is only one.
+    instance: Option<String>,
 }
 
 /// The form of results.
@@ -46,7 +48,13 @@ impl Talk {
             Colour::Auto | Colour::Never => Brush::Plain,
         };
         let paint = Paint { stdout: brush(io::stdout().is_terminal()), stderr: brush(io::stderr().is_terminal()) };
-        Self { form: if manner.json { Form::Json } else { Form::Text }, quiet: manner.quiet, paint }
+        Self { form: if manner.json { Form::Json } else { Form::Text }, quiet: manner.quiet, paint, instance: None }
+    }
+
+    /// The same voice, speaking about one of several instances.
+    #[must_use]
+    pub fn about(&self, instance: &str) -> Self {
+        Self { form: self.form, quiet: self.quiet, paint: self.paint, instance: Some(instance.to_owned()) }
     }
 
     /// The form that results take.
@@ -60,7 +68,13 @@ impl Talk {
     /// When stdout cannot be written.
     pub fn result(&self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{}", painted(text, self.paint.stdout))?;
+        let text = match (&self.instance, self.form) {
+            (None, _) => text.to_owned(),
+            (Some(instance), Form::Text) => format!("{instance}:\n{text}"),
+            // Each answer is one object, so the line is one, too.
+            (Some(instance), Form::Json) => format!("{{\"instance\":{},\"answer\":{text}}}", serde_json::Value::from(instance.as_str())),
+        };
+        writeln!(stdout, "{}", painted(&text, self.paint.stdout))?;
         stdout.flush()
     }
 
@@ -88,7 +102,8 @@ impl Talk {
 
     /// Tells why a command failed, with the causes.
     pub fn error(&self, error: &anyhow::Error) {
-        say(&painted(&format!("error: {error:#}"), self.paint.stderr));
+        let about = self.instance.as_ref().map(|instance| format!("{instance}: ")).unwrap_or_default();
+        say(&painted(&format!("error: {about}{error:#}"), self.paint.stderr));
     }
 }
 
