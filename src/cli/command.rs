@@ -11,7 +11,7 @@ use clap::{
 };
 
 use super::{
-    lane_flags::{DestinationName, HoldCommand, LaneName, LimitCommand, PurgeFlags},
+    lane_flags::{HoldCommand, LaneName, LimitCommand, PurgeFlags},
     quarantine_flags::QuarantineCommand,
     replay_flags::ReplayCommand,
     route_flags::{AuditCommand, KillCommand, RouteCommand},
