@@ -2,7 +2,8 @@
 //!
 //! The oracle knows the flips that were confirmed and when, and each event's send and answer: an event sent after a flip was confirmed
 //! is under that revision or a later one, an event acknowledged before a flip was asked for under an earlier one.
-//! `SEGUE_FLIPS` sets the number of flips (200), `SEGUE_SEED` repeats a run.
+//! `SEGUE_FLIPS` sets the number of flips (200), `SEGUE_FLIP_PAUSE_MS` the pause between them (20), `SEGUE_PEOPLE` the number of people who
+//! log in (100,000), `SEGUE_SEED` repeats a run.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a story that cannot go on fails")]
 
@@ -56,6 +57,8 @@ impl Shares {
 /// What was sent, and between which revisions it must lie.
 struct Sent {
     message: String,
+    /// Whether a rule of the source sends it to both sides, whatever the route.
+    pinned: bool,
     bucket: u64,
     lowest: u64,
     highest: u64,
@@ -105,9 +108,16 @@ fn random_route(random: &mut u64) -> (String, String, Shares) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outside_oracle_finds_each_event_where_its_revision_sends_it() {
     let flips: u64 = std::env::var("SEGUE_FLIPS").map_or(200, |text| text.parse().expect("SEGUE_FLIPS is a number"));
+    let pause = std::env::var("SEGUE_FLIP_PAUSE_MS").map_or(20, |text| text.parse().expect("SEGUE_FLIP_PAUSE_MS is a number"));
     let seed = process::seed();
-    println!("SEGUE_SEED={seed} SEGUE_FLIPS={flips}");
-    let mut stage = Stage::with_route("segment-only").await;
+    println!("SEGUE_SEED={seed} SEGUE_FLIPS={flips} SEGUE_FLIP_PAUSE_MS={pause}");
+    let mut stage = Stage::with(|config| {
+        config.sources = vec![source("web", SEGMENT_KEY, RUDDER_KEY, "segment-only")];
+        // A rule stands above every route.
+        let pinned = Conditions { event: Pattern::new("Pinned*"), ..Conditions::default() };
+        config.sources[0].rules = vec![Rule { when: pinned, route: "both".parse().unwrap() }];
+    })
+    .await;
     let client = client(&stage);
     // Revisions that were asked for, and those that were confirmed; 0 is the configuration's.
     let (begun, confirmed, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)), AtomicBool::new(false));
@@ -121,13 +131,16 @@ async fn an_outside_oracle_finds_each_event_where_its_revision_sends_it() {
             }
             let person = format!("person-{seed}-{number}-{}", n % 97);
             let message = format!("m-{number}-{n}");
-            let body =
-                format!(r#"{{"type":"track","event":"Step","anonymousId":"{person}","messageId":"{message}","writeKey":"{SEGMENT_KEY}"}}"#);
+            let pinned = n % 7 == 3;
+            let event = if pinned { "Pinned Step" } else { "Step" };
+            let body = format!(
+                r#"{{"type":"track","event":"{event}","anonymousId":"{person}","messageId":"{message}","writeKey":"{SEGMENT_KEY}"}}"#
+            );
             let lowest = confirmed_ref.load(Ordering::SeqCst);
             let answer = stage_ref.post("/v1/track", &body).await;
             let highest = begun_ref.load(Ordering::SeqCst);
             assert_eq!(answer.status, 200);
-            sent_ref.lock().unwrap().push(Sent { message, bucket: bucket(&person), lowest, highest });
+            sent_ref.lock().unwrap().push(Sent { message, pinned, bucket: bucket(&person), lowest, highest });
         }
     };
     let flipper = async {
@@ -145,7 +158,7 @@ async fn an_outside_oracle_finds_each_event_where_its_revision_sends_it() {
             }
             begun.store(revision, Ordering::SeqCst);
             confirmed.store(revision, Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(pause)).await;
         }
         over.store(true, Ordering::Relaxed);
         shares
@@ -160,8 +173,10 @@ async fn an_outside_oracle_finds_each_event_where_its_revision_sends_it() {
     let (mut to_segment, mut to_rudder) = (0, 0);
     for event in &sent {
         let is = (segment.contains(&event.message), rudder.contains(&event.message));
-        let possible: Vec<(bool, bool)> =
-            shares.range(event.lowest..=event.highest).map(|(_, shares)| shares.sides(event.bucket)).collect();
+        let possible: Vec<(bool, bool)> = shares
+            .range(event.lowest..=event.highest)
+            .map(|(_, shares)| if event.pinned { (true, true) } else { shares.sides(event.bucket) })
+            .collect();
         assert!(possible.contains(&is), "{}: at {is:?}, revisions {}..={} say {possible:?}", event.message, event.lowest, event.highest);
         sure += usize::from(event.lowest == event.highest);
         to_segment += usize::from(is.0);
@@ -172,8 +187,20 @@ async fn an_outside_oracle_finds_each_event_where_its_revision_sends_it() {
         sent.len(),
         shares.len()
     );
-    assert!(sure > sent.len() / 2 && to_segment > sent.len() / 10 && to_rudder > sent.len() / 10);
+    // Without a pause most events have a flip beside them, and may be on either side of it.
+    let sure_min = if pause >= 10 { sent.len() / 2 } else { 0 };
+    assert!(sure > sure_min && to_segment > sent.len() / 10 && to_rudder > sent.len() / 10);
     assert_eq!(segment.union(&rudder).count(), sent.len(), "nothing else arrived");
+
+    // Whatever the flips did, each person's events came in order, at each side.
+    for (side, events) in [("Segment", stage.segment_events()), ("RudderStack", stage.rudder_events())] {
+        let mut last: HashMap<String, u64> = HashMap::new();
+        for event in events {
+            let number: u64 = event.message_id.rsplit_once('-').unwrap().1.parse().unwrap();
+            let before = last.insert(event.anonymous_id.unwrap().to_string(), number);
+            assert!(before.is_none_or(|before| before < number), "{side}: {} after {before:?}", event.message_id);
+        }
+    }
 
     // The history tells the same, and a restart changes nothing of it.
     let newest = *shares.last_key_value().unwrap().0;
@@ -183,6 +210,54 @@ async fn an_outside_oracle_finds_each_event_where_its_revision_sends_it() {
     let after: Routes = client.get("/v1/routes").await.unwrap();
     assert_eq!(after.routes, before.routes);
     assert!(after.revision >= before.revision);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::cast_precision_loss, reason = "shares of some thousands")]
+async fn a_share_is_of_people_whom_no_login_splits_and_no_growth_moves_back() {
+    let people: usize = std::env::var("SEGUE_PEOPLE").map_or(100_000, |text| text.parse().expect("SEGUE_PEOPLE is a number"));
+    let seed = process::seed();
+    println!("SEGUE_SEED={seed} SEGUE_PEOPLE={people}");
+    let stage = Stage::with_route("cutover=25%").await;
+    let client = client(&stage);
+    // Each is anonymous first, then logs in, and goes on under both ids.
+    let step = async |name: &str, logged_in: bool| {
+        for batch in (0..people).collect::<Vec<_>>().chunks(500) {
+            let event = |n: &usize| {
+                let user = if logged_in { format!(r#","userId":"user-{seed}-{n}""#) } else { String::new() };
+                format!(r#"{{"type":"track","event":"{name}","anonymousId":"anon-{seed}-{n}"{user},"messageId":"{name}-{n}"}}"#)
+            };
+            let events: Vec<String> = batch.iter().map(event).collect();
+            let body = format!(r#"{{"batch":[{}],"writeKey":"{SEGMENT_KEY}"}}"#, events.join(","));
+            assert_eq!(stage.post("/v1/batch", &body).await.status, 200);
+        }
+    };
+    step("before", false).await;
+    step("login", true).await;
+    flip(&client, "web", &asked("cutover=50%", None, None)).await.unwrap();
+    step("grown", true).await;
+    let deadline = Instant::now() + Duration::from_mins(2);
+    while stage.pending() > 0 {
+        assert!(Instant::now() < deadline, "still pending: {}", stage.pending());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let moved = |name: &str| -> BTreeSet<u32> {
+        let number = |event: &segue::standin::TakenEvent| event.message_id.strip_prefix(name)?.strip_prefix('-')?.parse().ok();
+        stage.rudder_events().iter().filter_map(number).collect()
+    };
+    let kept = |name: &str| -> usize { stage.segment_events().iter().filter(|event| event.message_id.starts_with(name)).count() };
+    let (before, login, grown) = (moved("before"), moved("login"), moved("grown"));
+    let share = |moved: &BTreeSet<u32>| moved.len() as f64 / people as f64 * 100.0;
+    println!("moved: {:.2} % before, {:.2} % at login, {:.2} % grown", share(&before), share(&login), share(&grown));
+    // Half a percent is 3.6 standard deviations of a quarter of that many people, 0.6 as much of a half.
+    let tolerance = 0.5_f64.max(350.0 * (0.25 / people as f64).sqrt());
+    assert!((share(&before) - 25.0).abs() <= tolerance, "{}", share(&before));
+    assert!((share(&grown) - 50.0).abs() <= tolerance * 1.2, "{}", share(&grown));
+    assert_eq!(before, login, "nobody is split at login");
+    assert!(login.is_subset(&grown), "nobody moves back");
+    for (name, moved) in [("before", &before), ("login", &login), ("grown", &grown)] {
+        assert_eq!(kept(name) + moved.len(), people, "{name}: each event at exactly one side");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
