@@ -33,6 +33,7 @@ mod run;
 mod state_flags;
 mod status;
 mod talk;
+mod unknown;
 mod version;
 
 use std::{

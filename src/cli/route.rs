@@ -12,6 +12,7 @@ use super::{
     one_sided,
     route_flags::{RouteCommand, RouteGetFlags, RouteSetFlags, RouteUndoFlags},
     talk::{Form, Talk},
+    unknown::unknown_source,
 };
 use crate::{
     model::inert,
@@ -47,12 +48,11 @@ fn get(attached: &Attached, flags: &RouteGetFlags, talk: &Talk) -> anyhow::Resul
         Err(exit) => return Ok(Err(exit)),
     };
     if let Some(wanted) = &flags.source {
-        let names = routes.routes.iter().map(|route| inert(&route.name).into_owned()).collect::<Vec<_>>().join(", ");
-        routes.routes.retain(|route| route.name == *wanted || route.source == *wanted);
-        if routes.routes.is_empty() {
-            talk.error(&anyhow::anyhow!("there is no source {wanted:?}\n  Nothing was changed.\n  Sources: {names}"));
-            return Ok(Err(Exit::Usage));
+        if !routes.routes.iter().any(|route| route.name == *wanted || route.source == *wanted) {
+            let names: Vec<&str> = routes.routes.iter().map(|route| route.name.as_str()).collect();
+            return Ok(Err(unknown_source(wanted, &names, talk)));
         }
+        routes.routes.retain(|route| route.name == *wanted || route.source == *wanted);
     }
     match talk.form() {
         Form::Json => attach::json(talk, &routes)?,
@@ -294,7 +294,8 @@ fn told(event: &RouteEvent) -> String {
     let change = match (&event.source, &event.from, &event.to) {
         (Some(source), Some(from), Some(to)) => format!("{} {} -> {}", inert(source), in_words(from), in_words(to)),
         (source, ..) => {
-            let whose = source.as_deref().map_or_else(|| "(all)".to_owned(), |source| inert(source).into_owned());
+            let of_replay = || event.replay.map_or_else(|| "(all)".to_owned(), |replay| format!("of {replay}"));
+            let whose = source.as_deref().map_or_else(of_replay, |source| inert(source).into_owned());
             let to = event.destination.as_deref().map(|destination| format!(" to {}", inert(destination))).unwrap_or_default();
             let limit =
                 event.from_limit.as_ref().zip(event.to_limit.as_ref()).map(|(from, to)| format!(" {from} -> {to}")).unwrap_or_default();

@@ -15,6 +15,7 @@ use super::{
     inert::cut,
     state_flags::{DrainCommand, StatusFlags},
     talk::{Form, Talk},
+    unknown::unknown_source,
 };
 use crate::{
     model::{ByteSize, inert},
@@ -61,9 +62,8 @@ fn id_of(attached: &Attached, name: &str, talk: &Talk) -> attach::Asked<String> 
     if lanes.lanes.iter().any(|lane| lane.source == name) {
         return Ok(name.to_owned());
     }
-    let names: Vec<String> = routes.routes.iter().map(|source| inert(&source.name).into_owned()).collect();
-    talk.error(&anyhow::anyhow!("there is no source {name:?}\n  Nothing was changed.\n  Sources: {}", names.join(", ")));
-    Err(Exit::Usage)
+    let names: Vec<&str> = routes.routes.iter().map(|source| source.name.as_str()).collect();
+    Err(unknown_source(name, &names, talk))
 }
 
 /// Only what concerns one source, or no source in particular.
