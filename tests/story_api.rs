@@ -206,6 +206,13 @@ async fn each_user_may_do_what_its_groups_may() {
         let (code, said) = looker.segue(&["quarantine", verb, "--all", "--yes"]).await;
         assert!(code == 77 && said.contains("takes the role operate"), "{verb}: {code} {said}");
     }
+    // What is done about the quarantine stands in the history, too.
+    let (code, said) = member("games").segue(&["quarantine", "redrive", &id, "--yes"]).await;
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = member("games").segue(&["quarantine", "release", "--source", "web", "--yes"]).await;
+    assert_eq!(code, 0, "{said}");
+    let (_, said) = scene.segue(&["route", "history"]).await;
+    assert!(said.contains("redrive") && said.contains("give up     web") && said.matches("uid 65532").count() == 3, "{said}");
     sums.held().await;
 }
 
@@ -312,7 +319,17 @@ async fn a_viewer_hears_everything_once_and_then_what_changes() {
     scene.until("events go their way", "segue_queue_events", |pending| pending == 0).await;
     assert_eq!(scene.segue(&["status"]).await.0, 0, "commands are answered beside eight viewers");
     drop(idle);
-    // Their places are free again.
+    // Their places are free again, as soon as the next event finds them gone.
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let answer = ask(&scene, b"GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        let status: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        if status["viewers"] == 2 {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{status}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let mut again = Viewer::look(&scene, "").await;
     again.next("snapshot").await;
     sums.held().await;
@@ -426,6 +443,10 @@ async fn limits_change_while_events_wait_for_them_and_outlive_kill_9() {
         (&["limit", "set", "segment", "9/s", "--dry-run"], 0, "Nothing was changed"),
         (&["limit", "set", "segment", "9/s"], 2, "--yes"),
         (&["hold", "set", "web", "segment", "--dry-run"], 0, "Nothing was changed"),
+        (&["unpark", "web", "segment", "--dry-run"], 0, "Nothing was changed"),
+        (&["reload", "--dry-run"], 0, "The sources are as they were"),
+        (&["kill", "on", "--dry-run"], 0, "The kill switch is off"),
+        (&["drain", "on", "--dry-run"], 0, "healthy"),
     ] {
         let (ended, said) = scene.segue(arguments).await;
         assert!(ended == code && said.contains(words), "{arguments:?}: {ended} {said}");

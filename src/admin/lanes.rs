@@ -112,15 +112,20 @@ pub(super) async fn release(
     path = "/v1/lanes/{source}/{destination}/unpark",
     tag = "lanes",
     params(("source" = String, Path, description = "Its id or name"), ("destination" = String, Path, description = "`segment` or `rudderstack`")),
+    request_body = wire::HoldAsked,
     responses((status = 200, body = wire::LaneAnswer), Problems)
 )]
 pub(super) async fn unpark(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     Path((source, destination)): Path<(String, String)>,
+    Json(asked): Json<wire::HoldAsked>,
 ) -> Result<Response, Refusal> {
-    caller.must(Role::Operate)?;
     let id = lane_id(&hub, &source, &destination)?;
+    if asked.dry_run {
+        return as_it_stands(&hub, &id);
+    }
+    caller.must(Role::Operate)?;
     let status = hub.lanes.nudge(&id).ok_or_else(|| unknown_lane(&id))?;
     tracing::info!(event = "lane_nudged", lane = %id, uid = caller.uid, "an operator has the lane try again at once");
     Ok(answer(&hub, &status))

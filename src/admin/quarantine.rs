@@ -14,11 +14,13 @@ use super::{
     extract::{Json, Path, Query},
     lanes::{destination_of, source_id},
     mask::masked,
+    routes::refused,
     server::Hub,
 };
 use crate::{
     journal::{Moved, Pick, QuarantineId, QuarantineRow, Quarantined},
     model::{Envelope, Role},
+    routing::{Author, Deed, Sifted},
     wire::{PAGE_ENTRIES_MAX, ProblemCode, QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick, schema},
 };
 
@@ -128,6 +130,7 @@ pub(super) async fn redrive(
         return Ok(moved(hub.journal.quarantine_count(&pick), asked.dry_run));
     }
     caller.must(Role::Operate)?;
+    note(&hub, caller, &pick, Deed::Redrive).await?;
     let done = hub.journal.redrive(pick).await.map_err(|error| {
         Refusal::undurable(
             &error,
@@ -163,6 +166,7 @@ pub(super) async fn release(
         return Ok(moved(hub.journal.quarantine_count(&pick), asked.dry_run));
     }
     caller.must(Role::Operate)?;
+    note(&hub, caller, &pick, Deed::GiveUp).await?;
     let named = format!("{pick:?}");
     let done = hub
         .journal
@@ -180,6 +184,23 @@ pub(super) async fn release(
     );
     hub.lanes.nudge_full();
     Ok(moved(done, false))
+}
+
+/// Keeps in the history what is going to be done. Of nothing nothing is kept.
+async fn note(hub: &Hub, caller: Caller, pick: &Pick, deed: fn(Sifted) -> Deed) -> Result<(), Refusal> {
+    let Moved { events, .. } = hub.journal.quarantine_count(pick);
+    if events == 0 {
+        return Ok(());
+    }
+    let sifted = Sifted {
+        entry: pick.id.map(|id| id.0),
+        about: pick.reason.clone(),
+        source: pick.source.as_ref().map(ToString::to_string),
+        destination: pick.destination.map(|destination| destination.label().to_owned()),
+        events,
+    };
+    hub.switchboard.record(deed(sifted), Author::Uid(caller.uid), None).await.map_err(refused)?;
+    Ok(())
 }
 
 fn moved(moved: Moved, dry_run: bool) -> Response {

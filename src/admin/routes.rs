@@ -169,13 +169,20 @@ pub(super) async fn kill_off(
 }
 
 /// Reads the configuration again.
-#[utoipa::path(post, path = "/v1/reload", tag = "routes", responses((status = 200, body = wire::ReloadAnswer), Problems))]
-pub(super) async fn reload(State(hub): State<Hub>, Extension(caller): Extension<Caller>) -> Result<Response, Refusal> {
-    caller.must(Role::Operate)?;
+#[utoipa::path(post, path = "/v1/reload", tag = "routes", request_body = wire::ReloadAsked, responses((status = 200, body = wire::ReloadAnswer), Problems))]
+pub(super) async fn reload(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    Json(asked): Json<wire::ReloadAsked>,
+) -> Result<Response, Refusal> {
+    if !asked.dry_run {
+        caller.must(Role::Operate)?;
+    }
     let Some(reloader) = &hub.reloader else {
         return Err(Refusal::new(ProblemCode::Refused, "this sidecar has no configuration file to read again", "Start it anew."));
     };
-    let reloaded = reloader.reload(Author::Uid(caller.uid)).await.map_err(|error| match error {
+    let reloaded = if asked.dry_run { reloader.plan().await } else { reloader.reload(Author::Uid(caller.uid)).await };
+    let reloaded = reloaded.map_err(|error| match error {
         ReloadError::Config(problems) => {
             Refusal::new(ProblemCode::Config, problems, "Mend the configuration, and ask again: segue check, then segue reload")
                 .meaning("The configuration that was in force still is.")
@@ -184,6 +191,7 @@ pub(super) async fn reload(State(hub): State<Hub>, Extension(caller): Extension<
     })?;
     Ok(good(&wire::ReloadAnswer {
         schema: schema::RELOAD.to_owned(),
+        dry_run: asked.dry_run,
         revision: reloaded.revision.0,
         changed: reloaded.changed.iter().map(ToString::to_string).collect(),
         moved: reloaded.moved.iter().map(moved).collect(),
@@ -274,6 +282,7 @@ pub(super) fn event(change: &Change) -> wire::RouteEvent {
         from_limit: None,
         to_limit: None,
         replay: None,
+        events: None,
         reason: change.reason.clone(),
         undoes: change.undoes.map(|revision| revision.0),
     };
@@ -293,6 +302,11 @@ pub(super) fn event(change: &Change) -> wire::RouteEvent {
             told.replay = Some(change.revision.0);
         }
         Deed::ReplayStep(job, _) => told.replay = Some(job.0),
+        Deed::Redrive(sifted) | Deed::GiveUp(sifted) => {
+            told.source.clone_from(&sifted.source);
+            told.destination.clone_from(&sifted.destination);
+            told.events = Some(sifted.events);
+        }
         Deed::Purge(source, destination) => {
             told.source = Some(source.to_string());
             told.destination = destination.map(|destination| destination.label().to_owned());
@@ -314,6 +328,8 @@ const fn what(change: &Change) -> &'static str {
         (Deed::KillOn, _) => "kill on",
         (Deed::KillOff, _) => "kill off",
         (Deed::Limit { .. }, _) => "limit",
+        (Deed::Redrive(..), _) => "redrive",
+        (Deed::GiveUp(..), _) => "give up",
         (Deed::Purge(..), _) => "purge",
         (Deed::Hold(..), _) => "hold",
         (Deed::Release(..), _) => "release",

@@ -64,6 +64,8 @@ pub(super) fn of(hub: &Hub, lanes: &[Lane]) -> wire::Status {
         revision: standing.revision.0,
         kill: standing.killed.as_ref().map(event),
         draining: hub.draining.load(Ordering::Relaxed),
+        viewers: hub.live.stage.viewers(),
+        viewer_events_lost: hub.live.stage.lost(),
         sources: standing.sources.len() as u64,
         drift,
         received_per_second: told(paces.received_all()),

@@ -91,6 +91,18 @@ struct Viewer {
     _place: OwnedSemaphorePermit,
 }
 
+impl Stage {
+    /// Viewers that look now.
+    pub(super) fn viewers(&self) -> u64 {
+        (VIEWERS_MAX - self.places.available_permits()) as u64
+    }
+
+    /// Events that viewers did not get, since the start.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
 impl Default for Stage {
     fn default() -> Self {
         let (places, lost) = (Arc::new(Semaphore::new(VIEWERS_MAX)), Arc::default());

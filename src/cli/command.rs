@@ -77,11 +77,11 @@ impl Command {
                 | Self::Route { .. }
                 | Self::Replay { .. }
                 | Self::Kill { .. }
-                | Self::Reload
+                | Self::Reload { .. }
                 | Self::Hold { .. }
                 | Self::Limit { .. }
                 | Self::Purge(_)
-                | Self::Unpark(_)
+                | Self::Unpark { .. }
                 | Self::Quarantine { .. }
         )
     }
@@ -191,7 +191,11 @@ pub enum Command {
         command: AuditCommand,
     },
     /// Have the running sidecar read its configuration again: checked whole, then put in force, or nothing is changed.
-    Reload,
+    Reload {
+        /// Only check it and show what would change.
+        #[arg(long, env = "SEGUE_RELOAD_DRY_RUN", hide_env = true)]
+        dry_run: bool,
+    },
     /// Hold lanes of the running sidecar: nothing is sent, everything is kept.
     Hold {
         /// What to do.
@@ -207,7 +211,14 @@ pub enum Command {
     /// Give up what waits of a source that is gone from the configuration for good.
     Purge(PurgeFlags),
     /// Have a parked lane try again at once, after its key, URL or source was put right.
-    Unpark(LaneName),
+    Unpark {
+        /// The lane.
+        #[command(flatten)]
+        lane: LaneName,
+        /// Only show how it stands.
+        #[arg(long, env = "SEGUE_UNPARK_DRY_RUN", hide_env = true)]
+        dry_run: bool,
+    },
     /// Events that a destination refuses for good: see them, send them again, give them up.
     Quarantine {
         /// What to do.

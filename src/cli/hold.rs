@@ -42,8 +42,8 @@ pub fn hold(manner: &Manner, command: HoldCommand, talk: &Talk) -> anyhow::Resul
 }
 
 /// Has a parked lane try at once.
-pub fn unpark(manner: &Manner, lane: &LaneName, talk: &Talk) -> anyhow::Result<Exit> {
-    change(manner, lane, "unpark", &HoldAsked::default(), talk)
+pub fn unpark(manner: &Manner, lane: &LaneName, dry_run: bool, talk: &Talk) -> anyhow::Result<Exit> {
+    change(manner, lane, "unpark", &HoldAsked { reason: None, dry_run }, talk)
 }
 
 fn change(manner: &Manner, name: &LaneName, verb: &str, asked: &HoldAsked, talk: &Talk) -> anyhow::Result<Exit> {

@@ -31,12 +31,14 @@ pub fn kill(manner: &Manner, command: KillCommand, talk: &Talk) -> anyhow::Resul
     };
     // What turned it on says since when.
     let before = attached.look::<KillStatus>("/v1/kill").ok().and_then(|status| status.by);
-    let is_question = matches!(command, KillCommand::Status);
+    let is_question =
+        matches!(command, KillCommand::Status | KillCommand::On { dry_run: true, .. } | KillCommand::Off { dry_run: true, .. });
     let answer: attach::Asked<KillStatus> = match command {
+        _ if is_question => attached.get("/v1/kill", talk),
         KillCommand::Status => attached.get("/v1/kill", talk),
         // The way to the safe side asks nothing.
-        KillCommand::On { reason } => attached.post("/v1/kill/on", &reasoned(reason), talk),
-        KillCommand::Off { reason, yes } => {
+        KillCommand::On { reason, .. } => attached.post("/v1/kill/on", &reasoned(reason), talk),
+        KillCommand::Off { reason, yes, .. } => {
             let question = "Turn the kill switch off? The routes decide again, and what waits for RudderStack is sent.";
             if let Some(exit) = unconfirmed(question, yes, talk)? {
                 return Ok(exit);

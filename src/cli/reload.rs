@@ -1,22 +1,23 @@
 //! `segue reload`: the configuration read again by the running sidecar.
 
-use serde_json::json;
-
 use super::{
     Exit,
     attach::{self, Attached},
     command::Manner,
     talk::{Form, Talk},
 };
-use crate::{model::inert, wire::ReloadAnswer};
+use crate::{
+    model::inert,
+    wire::{ReloadAnswer, ReloadAsked},
+};
 
 /// Has the sidecar read its configuration again.
-pub fn reload(manner: &Manner, talk: &Talk) -> anyhow::Result<Exit> {
+pub fn reload(manner: &Manner, dry_run: bool, talk: &Talk) -> anyhow::Result<Exit> {
     let attached = match Attached::find(manner, talk)? {
         Ok(attached) => attached,
         Err(exit) => return Ok(exit),
     };
-    let answer: ReloadAnswer = match attached.post("/v1/reload", &json!({}), talk) {
+    let answer: ReloadAnswer = match attached.post("/v1/reload", &ReloadAsked { dry_run }, talk) {
         Ok(answer) => answer,
         Err(exit) => return Ok(exit),
     };
@@ -32,7 +33,12 @@ fn said(answer: &ReloadAnswer) -> String {
     let mut lines = vec![if answer.changed.is_empty() {
         "The sources are as they were.".to_owned()
     } else {
-        format!("Revision {}: {} changed, from the next event on.", answer.revision, names(&answer.changed))
+        let changed = names(&answer.changed);
+        if answer.dry_run {
+            format!("{changed} would change.\nNothing was changed.")
+        } else {
+            format!("Revision {}: {changed} changed, from the next event on.", answer.revision)
+        }
     }];
     for moved in &answer.moved {
         let (from, to, name) = (inert(&moved.from), inert(&moved.to), inert(&moved.to_name));

@@ -299,7 +299,8 @@ fn told(event: &RouteEvent) -> String {
             let to = event.destination.as_deref().map(|destination| format!(" to {}", inert(destination))).unwrap_or_default();
             let limit =
                 event.from_limit.as_ref().zip(event.to_limit.as_ref()).map(|(from, to)| format!(" {from} -> {to}")).unwrap_or_default();
-            format!("{whose}{to}{limit}")
+            let events = event.events.map(|events| format!(" {events} events")).unwrap_or_default();
+            format!("{whose}{to}{limit}{events}")
         }
     };
     let undoes = event.undoes.map(|revision| format!(" of {revision}")).unwrap_or_default();

@@ -103,12 +103,18 @@ pub enum KillCommand {
         /// Why, for the history.
         #[arg(long, value_name = "TEXT", env = "SEGUE_KILL_ON_REASON", hide_env = true)]
         reason: Option<String>,
+        /// Only show how it stands.
+        #[arg(long, env = "SEGUE_KILL_ON_DRY_RUN", hide_env = true)]
+        dry_run: bool,
     },
     /// Let the routes decide again, and the queues go on.
     Off {
         /// Why, for the history.
         #[arg(long, value_name = "TEXT", env = "SEGUE_KILL_OFF_REASON", hide_env = true)]
         reason: Option<String>,
+        /// Only show how it stands.
+        #[arg(long, env = "SEGUE_KILL_OFF_DRY_RUN", hide_env = true)]
+        dry_run: bool,
         /// Do not ask.
         #[arg(short, long, env = "SEGUE_KILL_OFF_YES", hide_env = true)]
         yes: bool,

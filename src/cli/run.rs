@@ -43,7 +43,7 @@ pub fn sidecar(
         let now = settings(&loaded);
         let differs = |key: &&String| now.get(*key) != started_with.get(*key);
         let keys: BTreeSet<&String> = now.keys().chain(started_with.keys()).filter(differs).collect();
-        Ok(Reread { sources: loaded.config.sources, needs_restart: keys.into_iter().cloned().collect() })
+        Ok(Reread { sources: loaded.config.sources, needs_restart: keys.into_iter().cloned().collect(), files: loaded.files })
     };
     let ended = runtime.block_on(app::run_until_signal(loaded.config, Arc::new(read), attention, |_| {}));
     tracing::debug!(?ended);

@@ -23,7 +23,14 @@ pub enum DrainCommand {
         /// How long to wait for the queues; 0s: do not.
         #[arg(long, value_name = "TIME", default_value = "25s", env = "SEGUE_DRAIN_ON_WAIT")]
         wait: Span,
+        /// Only show how it is.
+        #[arg(long, env = "SEGUE_DRAIN_ON_DRY_RUN", hide_env = true)]
+        dry_run: bool,
     },
     /// Say ready again.
-    Off,
+    Off {
+        /// Only show how it is.
+        #[arg(long, env = "SEGUE_DRAIN_OFF_DRY_RUN", hide_env = true)]
+        dry_run: bool,
+    },
 }

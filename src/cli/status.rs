@@ -202,6 +202,9 @@ pub fn drain(manner: &Manner, command: &DrainCommand, talk: &Talk) -> anyhow::Re
         Ok(attached) => attached,
         Err(exit) => return Ok(exit),
     };
+    if matches!(command, DrainCommand::On { dry_run: true, .. } | DrainCommand::Off { dry_run: true }) {
+        return status(manner, &StatusFlags { watch: false, source: None }, talk);
+    }
     let is_on = matches!(command, DrainCommand::On { .. });
     let path = if is_on { "/v1/drain/on" } else { "/v1/drain/off" };
     let mut status: Status = match attached.post(path, &json!({}), talk) {
@@ -209,7 +212,7 @@ pub fn drain(manner: &Manner, command: &DrainCommand, talk: &Talk) -> anyhow::Re
         Err(exit) => return Ok(exit),
     };
     let waiting = |status: &Status| status.destinations.iter().map(|destination| destination.pending).sum::<u64>();
-    if let DrainCommand::On { wait } = command {
+    if let DrainCommand::On { wait, .. } = command {
         let deadline = Instant::now() + wait.0;
         while waiting(&status) > 0 && Instant::now() < deadline {
             sleep(DRAIN_INTERVAL);

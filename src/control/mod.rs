@@ -26,4 +26,4 @@ pub use standing::{
     Asked, Audit, FlipError, Flipped, KeyMoved, LimitAsked, LimitStanding, Reconfigured, SourceStanding, Standing, Undoing,
 };
 pub use switchboard::{Kill, Switchboard};
-pub use watch::{ConfigWatch, LOOK_INTERVAL};
+pub use watch::ConfigWatch;

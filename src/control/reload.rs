@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -18,6 +19,8 @@ pub struct Reread {
     pub sources: Vec<Source>,
     /// Settings that differ from those in force, and that only a start puts in force.
     pub needs_restart: Vec<String>,
+    /// The files that were read.
+    pub files: Vec<PathBuf>,
 }
 
 /// How the configuration is read again. It blocks. The error is all that is wrong with it, for people.
@@ -87,8 +90,18 @@ impl Reloader {
     }
 
     async fn try_reload(&self, by: Author) -> Result<Reloaded, ReloadError> {
-        let Reread { sources, needs_restart } = self.look().await.map_err(ReloadError::Config)?;
+        let Reread { sources, needs_restart, .. } = self.look().await.map_err(ReloadError::Config)?;
         let Reconfigured { changed, revision, moved } = self.switchboard.reconfigure(sources, by).await?;
+        Ok(Reloaded { revision, changed, moved, needs_restart })
+    }
+
+    /// What [`Reloader::reload`] would do; nothing is changed.
+    ///
+    /// # Errors
+    /// As that.
+    pub async fn plan(&self) -> Result<Reloaded, ReloadError> {
+        let Reread { sources, needs_restart, .. } = self.look().await.map_err(ReloadError::Config)?;
+        let Reconfigured { changed, revision, moved } = self.switchboard.plan_reconfigure(&sources)?;
         Ok(Reloaded { revision, changed, moved, needs_restart })
     }
 

@@ -148,10 +148,7 @@ impl Switchboard {
         let inner = Arc::clone(&self.inner);
         whole(async move {
             let _turn = inner.turn.lock().await;
-            Sources::new(Revision::default(), sources.clone())?;
-            for source in &sources {
-                source.routes().try_for_each(|route| inner.check(source, route))?;
-            }
+            inner.check_all(&sources)?;
             let before = inner.configured();
             let changed = differing(&before, &sources);
             // Another order alone is no change of any source.
@@ -172,7 +169,10 @@ impl Switchboard {
     }
 
     /// Keeps what is done elsewhere, in its turn: the change that it is. Durable when it returns.
-    pub(super) async fn record(&self, deed: Deed, by: Author, reason: Option<String>) -> Result<Change, FlipError> {
+    ///
+    /// # Errors
+    /// When it is not durable.
+    pub async fn record(&self, deed: Deed, by: Author, reason: Option<String>) -> Result<Change, FlipError> {
         let inner = Arc::clone(&self.inner);
         whole(async move {
             let _turn = inner.turn.lock().await;
@@ -181,6 +181,17 @@ impl Switchboard {
             Ok(change)
         })
         .await
+    }
+
+    /// What [`Switchboard::reconfigure`] would do; nothing is changed.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn plan_reconfigure(&self, sources: &[Source]) -> Result<Reconfigured, FlipError> {
+        self.inner.check_all(sources)?;
+        let before = self.inner.configured();
+        let (changed, moved) = (differing(&before, sources), self.inner.moved(&before, sources));
+        Ok(Reconfigured { changed, revision: self.inner.sources.load().revision(), moved })
     }
 
     /// What an undo would do; nothing is changed.
@@ -305,6 +316,11 @@ impl Inner {
         let route = asked.route.verifying(asked.verify.unwrap_or_else(|| current.route.verify()));
         self.check(source, route)?;
         Ok((current, route))
+    }
+
+    fn check_all(&self, sources: &[Source]) -> Result<(), FlipError> {
+        Sources::new(Revision::default(), sources.to_vec())?;
+        sources.iter().try_for_each(|source| source.routes().try_for_each(|route| self.check(source, route)))
     }
 
     fn check(&self, source: &Source, route: Route) -> Result<(), FlipError> {

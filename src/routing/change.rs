@@ -75,6 +75,10 @@ pub enum Deed {
     ReplayStep(Revision, Step),
     /// What waits of a source that is not configured is given up, for one destination or, with None, for both.
     Purge(SourceId, Option<Destination>),
+    /// Entries of the quarantine are sent again.
+    Redrive(Sifted),
+    /// Entries of the quarantine are given up.
+    GiveUp(Sifted),
     /// A lane is held.
     Hold(SourceId, Destination),
     /// A held lane goes on.
@@ -84,6 +88,25 @@ pub enum Deed {
         /// The sources that came, went or changed.
         sources: Vec<SourceId>,
     },
+}
+
+/// Which entries of the quarantine: those that fit everything named.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sifted {
+    /// This one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<u64>,
+    /// Those whose reason contains this text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Those of this source's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Those that this destination refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// How many events that were.
+    pub events: u64,
 }
 
 /// As it is written: flat, with texts as the configuration has them.
@@ -114,6 +137,8 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     step: Option<Step>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    sifted: Option<Sifted>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     undoes: Option<u64>,
@@ -126,6 +151,8 @@ enum Verb {
     Route,
     Limit,
     Purge,
+    Redrive,
+    GiveUp,
     Replay,
     ReplayStep,
     Hold,
@@ -172,6 +199,8 @@ impl Change {
                 destination: destination.map(|destination| destination.label().to_owned()),
                 ..Written::default()
             },
+            Deed::Redrive(sifted) => Written { change: Verb::Redrive, sifted: Some(sifted.clone()), ..Written::default() },
+            Deed::GiveUp(sifted) => Written { change: Verb::GiveUp, sifted: Some(sifted.clone()), ..Written::default() },
             Deed::Hold(source, destination) => Written::lane(Verb::Hold, source, *destination),
             Deed::Release(source, destination) => Written::lane(Verb::Release, source, *destination),
             Deed::Reload { sources } => {
@@ -208,6 +237,7 @@ impl Change {
             replay,
             job,
             step,
+            sifted,
             reason,
             undoes,
         } = serde_json::from_str(json).ok()?;
@@ -222,6 +252,8 @@ impl Change {
             Verb::Replay => Deed::Replay(Box::new(replay?.read()?)),
             Verb::ReplayStep => Deed::ReplayStep(Revision(job?), step?),
             Verb::Purge => Deed::Purge(source?, destination()),
+            Verb::Redrive => Deed::Redrive(sifted?),
+            Verb::GiveUp => Deed::GiveUp(sifted?),
             Verb::Hold => Deed::Hold(source?, destination()?),
             Verb::Release => Deed::Release(source?, destination()?),
             Verb::Reload => Deed::Reload { sources: sources.iter().map(|id| SourceId::parse(id).ok()).collect::<Option<_>>()? },
@@ -279,6 +311,8 @@ mod tests {
             limit(Some(source.clone()), "1/s"),
             Deed::Replay(Box::new(replay)),
             Deed::ReplayStep(Revision(5), Step::Cancel),
+            Deed::Redrive(Sifted { about: Some("401".to_owned()), events: 9, ..Sifted::default() }),
+            Deed::GiveUp(Sifted { entry: Some(3), events: 1, ..Sifted::default() }),
             Deed::Purge(source.clone(), None),
             Deed::Purge(source.clone(), Some(rudder)),
             Deed::Hold(source.clone(), segment),

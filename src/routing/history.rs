@@ -98,7 +98,13 @@ impl History {
                 self.limits.insert((source.clone(), *destination), (change.revision, *to));
             }
             // Whether a lane is held says the journal, with its cursors; which replays there are is found by looking through.
-            Deed::Hold(..) | Deed::Release(..) | Deed::Purge(..) | Deed::Replay(..) | Deed::ReplayStep(..) => {}
+            Deed::Hold(..)
+            | Deed::Release(..)
+            | Deed::Purge(..)
+            | Deed::Redrive(..)
+            | Deed::GiveUp(..)
+            | Deed::Replay(..)
+            | Deed::ReplayStep(..) => {}
             Deed::KillOn => self.killed = Some(self.changes.len()),
             Deed::KillOff => self.killed = None,
             Deed::Reload { sources } => self.reloads.extend(sources.iter().map(|source| (source.clone(), change.revision))),

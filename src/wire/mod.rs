@@ -17,8 +17,8 @@ pub use problem::{Problem, ProblemCode};
 pub use quarantine::{QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick};
 pub use replay::{ReplayAnswer, ReplayAsked, ReplayJob, ReplayPlan, ReplayStepAsked, Replays};
 pub use route::{
-    AppShare, AuditVerdict, Impact, KeyMoved, KillAsked, KillStatus, Recent, ReloadAnswer, RouteAsked, RouteChanged, RouteEvent,
-    RouteHistory, RouteShares, Routes, RoutesChanged, Shift, SourceRoute, SourceRule, UndoAsked,
+    AppShare, AuditVerdict, Impact, KeyMoved, KillAsked, KillStatus, Recent, ReloadAnswer, ReloadAsked, RouteAsked, RouteChanged,
+    RouteEvent, RouteHistory, RouteShares, Routes, RoutesChanged, Shift, SourceRoute, SourceRule, UndoAsked,
 };
 pub use status::{DestinationStatus, Figures, JournalStatus, Lost, Snapshot, Status, Trouble};
 

@@ -219,7 +219,7 @@ pub struct RouteEvent {
     pub at: String,
     /// Who: `uid 1000`, or `kill file`.
     pub by: String,
-    /// `route`, `undo`, `kill on`, `kill off`, `limit`, `hold`, `release`, `purge`, `replay`, `replay pause`, `replay
+    /// `route`, `undo`, `kill on`, `kill off`, `limit`, `hold`, `release`, `redrive`, `give up`, `purge`, `replay`, `replay pause`, `replay
     /// resume`, `replay cancel`, `replay end` or `reload`.
     pub what: String,
     /// The source; of a reload all that it changed, with commas; None: all.
@@ -243,12 +243,24 @@ pub struct RouteEvent {
     /// The replay that something was done about, by the revision that started it; None for anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<u64>,
+    /// How many events of the quarantine were sent again or given up; None for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<u64>,
     /// Why; None: nothing was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The change that it takes back; None: none in particular.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<u64>,
+}
+
+/// A reload, as it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadAsked {
+    /// Only say what would change.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// A source that went, and one that came with a Segment key of it: the same under another name, perhaps.
@@ -269,6 +281,9 @@ pub struct KeyMoved {
 pub struct ReloadAnswer {
     /// [`schema::RELOAD`](super::schema::RELOAD)
     pub schema: String,
+    /// Whether nothing was done but looking.
+    #[serde(default)]
+    pub dry_run: bool,
     /// The newest revision.
     pub revision: u64,
     /// The ids of sources that came, went or changed; empty: they are as they were.

@@ -27,6 +27,12 @@ pub struct Status {
     pub kill: Option<RouteEvent>,
     /// Whether it gets ready to end: a load balancer is told to send elsewhere, and what still comes is taken.
     pub draining: bool,
+    /// Viewers of the live stream.
+    #[serde(default)]
+    pub viewers: u64,
+    /// Events of the stream that viewers were too slow for, since the start.
+    #[serde(default)]
+    pub viewer_events_lost: u64,
     /// Configured sources.
     pub sources: u64,
     /// The names of those whose route is not the configuration's.
