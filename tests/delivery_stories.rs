@@ -18,8 +18,8 @@ use segue::{
     delivery::{Batch, Delivery, LaneState, LaneStatus, Pace, ParkReason, Settings, Upstreams},
     journal::{self, Journal, LaneId, Ledger, Quarantined, RealDisk, Record},
     model::{
-        BasicAuth, ByteSize, Destination, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, PerDestination, Plan, RateLimit, Revision,
-        Secret, Selection, SourceId,
+        BasicAuth, ByteSize, Destination, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Origin, PerDestination, Plan, RateLimit,
+        Revision, Secret, Selection, SourceId,
     },
     routing::{Region, Route, Source, Sources, Stage},
     standin::{Fault, Key, Options, RudderStandin, Rule, SegmentStandin, Standin, TakenEvent},
@@ -152,7 +152,7 @@ impl Theatre {
             encoding,
             events,
             plan: Plan { revision: Revision(1), events: PerDestination { segment: Selection::All, rudderstack: Selection::All } },
-            repeats: None,
+            origin: Origin::Client,
             outline: None,
             body,
         };

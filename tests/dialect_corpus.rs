@@ -9,8 +9,8 @@ use bytes::Bytes;
 use segue::{
     dialect::{Facts, Settings, translate},
     model::{
-        BasicAuth, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, PerDestination, Plan, Reading, Revision, Selection, SourceId,
-        WallTime,
+        BasicAuth, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, Origin, PerDestination, Plan, Reading, Revision, Selection,
+        SourceId, WallTime,
         json::{Raw, parse},
     },
     protocol::segment_copy,
@@ -62,7 +62,7 @@ fn request(path: &Path) -> Option<Request> {
         encoding: if is_gzip { Encoding::Gzip } else { Encoding::Identity },
         events: u32::try_from(events).unwrap(),
         plan: Plan { revision: Revision(1), events: PerDestination { segment: Selection::All, rudderstack: Selection::All } },
-        repeats: None,
+        origin: Origin::Client,
         outline: None,
         body: Bytes::from(body),
     };

@@ -290,3 +290,47 @@ async fn what_a_replay_has_still_to_read_is_kept_for_it() {
     sums.held().await;
     drop(process);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_segment_got_live_and_what_rules_keep_from_rudderstack_is_not_missed() {
+    let scene = Scene::set(seed()).await;
+    let sums = scene.watch();
+    let text = fs::read_to_string(&scene.config).unwrap();
+    fs::write(&scene.config, text + "[[source.rule]]\nevent = \"Private *\"\nroute = \"segment-only\"\n").unwrap();
+    let process = scene.start().await;
+
+    // What comes with a token is relayed, and only RudderStack's copy is journalled: Segment has it all the same.
+    for n in 0..5 {
+        let event =
+            format!(r#"{{"type":"track","event":"Fine","anonymousId":"p-{n}","messageId":"token-{n}","writeKey":"{SEGMENT_KEY}"}}"#);
+        scene.post_with("/v1/track", "Authorization: Bearer wk_test_token\r\n", &event).await;
+    }
+    until("both have them", async || times_taken(&scene.rudder, "token-").len() == 5 && times_taken(&scene.segment, "token-").len() == 5)
+        .await;
+    let plan = json(&scene, &["replay", "plan", "web", "--to", "segment"]).await;
+    assert_eq!(plan["events"], 0, "{plan}");
+
+    // A rule that keeps events from RudderStack keeps them from what an undo, and the kill switch, say that it misses.
+    assert_eq!(scene.segue(&["route", "set", "web", "segment-only", "--yes"]).await.0, 0);
+    for n in 0..10 {
+        scene.post(&format!("open-{n}"), "Fine").await;
+        scene.post(&format!("private-{n}"), "Private Thing").await;
+    }
+    let undone = json(&scene, &["route", "undo", "--yes"]).await;
+    assert_eq!((&undone["one_sided"][0]["events"], undone["one_sided"].as_array().unwrap().len()), (&10.into(), 1), "{undone}");
+    let words = undone["one_sided"][0]["command"].as_str().unwrap().to_owned();
+    let words: Vec<&str> = words.split(' ').skip(1).collect();
+    assert_eq!(scene.segue(&[words.as_slice(), &["--yes"]].concat()).await.0, 0);
+    done(&scene).await;
+    scene.until("all is delivered", "segue_queue_events", |pending| pending == 0).await;
+    assert_eq!((times_taken(&scene.rudder, "open-").len(), times_taken(&scene.rudder, "private-").len()), (10, 0));
+    assert_eq!(scene.segue(&["kill", "on"]).await.0, 0);
+    for n in 10..20 {
+        scene.post(&format!("open-{n}"), "Fine").await;
+        scene.post(&format!("private-{n}"), "Private Thing").await;
+    }
+    let status = json(&scene, &["kill", "status"]).await;
+    assert_eq!(status["one_sided"][0]["events"], 10, "{status}");
+    sums.held().await;
+    drop(process);
+}

@@ -23,7 +23,8 @@ pub fn missed(attached: &Attached, route: &SourceRoute, first: u64, last: Option
             destination: destination.to_owned(),
             first_revision: Some(first),
             last_revision: last,
-            by_route: (share != "100%").then(|| route.route.route.clone()),
+            // A full share is everybody, but for what rules send elsewhere.
+            by_route: (share != "100%" || !route.rules.is_empty()).then(|| route.route.route.clone()),
             ..ReplayAsked::default()
         };
         let plan: ReplayPlan = attached.try_post("/v1/replays/plan", &asked)?;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::{
     journal::{Archive, Archived, Wanted},
-    model::{Encoding, Envelope, Reading, SourceId, WallTime, json::Raw},
+    model::{Encoding, Envelope, Origin, Reading, SourceId, WallTime, json::Raw},
     protocol::{InflateLimits, inflate},
 };
 
@@ -44,7 +44,7 @@ pub(super) fn look(dir: &Path, source: &SourceId) -> io::Result<Recent> {
     archive.read(&wanted, |archived| {
         let Archived::Record(record) = archived else { return Ok(()) };
         let Ok(envelope) = Envelope::decode(&Bytes::copy_from_slice(record.payload)) else { return Ok(()) };
-        if envelope.repeats.is_some() || recent.events >= EVENTS_MAX {
+        if matches!(envelope.origin, Origin::Replay(_)) || recent.events >= EVENTS_MAX {
             return Ok(());
         }
         recent.events += u64::from(envelope.events);

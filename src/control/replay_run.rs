@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{
+    Switchboard,
     replay_scan::{self, Parcel},
     replays::{Progress, Work},
 };
@@ -19,9 +20,9 @@ use crate::{
     clock::Clock,
     delivery::{LaneControl, LaneState},
     journal::{AppendError, Health, Journal, LaneId, Record},
-    model::{Envelope, PerDestination, Plan, Repeated, Revision, Selection},
+    model::{Envelope, Origin, PerDestination, Plan, Repeated, Revision, Selection},
     policy::Pacer,
-    routing::{Replay, Sources},
+    routing::{Replay, Rule, Sources},
 };
 
 /// Envelopes that are read ahead.
@@ -41,7 +42,17 @@ pub(super) struct Tools {
     pub(super) journal: Journal,
     pub(super) lanes: LaneControl,
     pub(super) sources: Arc<ArcSwap<Sources>>,
+    pub(super) switchboard: Switchboard,
     pub(super) clock: Clock,
+}
+
+impl Tools {
+    /// The rules of a replay's source, as they are now; none of a source that is not configured.
+    pub(super) fn rules(&self, replay: &Replay) -> Vec<Rule> {
+        // Those in force are none while the kill switch is on.
+        let standing = self.switchboard.standing();
+        standing.sources.into_iter().find(|source| source.id == replay.source).map(|source| source.rules).unwrap_or_default()
+    }
 }
 
 /// How a run ended.
@@ -62,16 +73,16 @@ pub(super) async fn run(
     mut work: watch::Receiver<Work>,
 ) -> io::Result<Ended> {
     let found = {
-        let (dir, replay) = (tools.dir.clone(), Arc::clone(&replay));
-        tokio::task::spawn_blocking(move || replay_scan::count(&dir, &replay, Some(job))).await.map_err(io::Error::other)??
+        let (dir, replay, rules) = (tools.dir.clone(), Arc::clone(&replay), tools.rules(&replay));
+        tokio::task::spawn_blocking(move || replay_scan::count(&dir, &replay, &rules, Some(job))).await.map_err(io::Error::other)??
     };
     progress.found(&found);
     let (sender, mut parcels) = mpsc::channel(AHEAD_MAX);
     let reading = {
-        let (dir, replay) = (tools.dir.clone(), Arc::clone(&replay));
+        let (dir, replay, rules) = (tools.dir.clone(), Arc::clone(&replay), tools.rules(&replay));
         // It ends with the receiver: whoever stops the replay drops it.
         tokio::task::spawn_blocking(move || {
-            replay_scan::read(&dir, &replay, found.reached, |parcel| sender.blocking_send(parcel).map_err(io::Error::other))
+            replay_scan::read(&dir, &replay, &rules, found.reached, |parcel| sender.blocking_send(parcel).map_err(io::Error::other))
         })
     };
     let mut run =
@@ -171,8 +182,8 @@ impl Run {
         let Replay { source, destination, .. } = &*self.replay;
         let (revision, destination) = (self.tools.journal.revision(), *destination);
         let events = PerDestination::from_fn(|to| if to == destination { parcel.selection.clone() } else { Selection::None });
-        let repeats = Some(Repeated { job: self.job, volume: parcel.position.volume, offset: parcel.position.offset });
-        let envelope = Envelope { plan: Plan { revision, events }, repeats, ..parcel.envelope.clone() };
+        let origin = Origin::Replay(Repeated { job: self.job, volume: parcel.position.volume, offset: parcel.position.offset });
+        let envelope = Envelope { plan: Plan { revision, events }, origin, ..parcel.envelope.clone() };
         Record {
             source: source.clone(),
             revision,

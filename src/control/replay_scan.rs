@@ -6,10 +6,13 @@ use bytes::Bytes;
 
 use crate::{
     journal::{Archive, Archived, Position, Wanted},
-    model::{Envelope, Repeated, Revision, Selection, WallTime},
-    routing::Replay,
+    model::{Encoding, Envelope, Head, Origin, Reading, Repeated, Revision, Selection, WallTime},
+    protocol::{InflateLimits, inflate},
+    routing::{Facts, Match, Person, Replay, Rule},
 };
 
+/// The ingress lets in less.
+const INFLATE_LIMITS: InflateLimits = InflateLimits { bytes_max: 64 << 20, ratio_max: usize::MAX };
 /// More people are not told apart.
 const PEOPLE_MAX: usize = 1_000_000;
 
@@ -32,6 +35,32 @@ pub struct Found {
     pub reached: Option<Position>,
 }
 
+/// Which events of an envelope a replay sends again. By a route means by the source's rules above it, too: then the events are opened.
+fn select(replay: &Replay, rules: &[Rule], envelope: &Envelope) -> Selection {
+    let Some(route) = replay.by_route.filter(|_| !rules.is_empty()) else { return replay.select(envelope) };
+    let total = envelope.events as usize;
+    let candidates = Replay { by_route: None, ..replay.clone() }.select(envelope);
+    if candidates.is_none() {
+        return Selection::None;
+    }
+    let opened = match envelope.encoding {
+        Encoding::Identity => Some(envelope.body.clone()),
+        Encoding::Gzip => inflate(&envelope.body, INFLATE_LIMITS).ok().map(Bytes::from),
+    };
+    // Of what cannot be opened nobody knows: it goes as without rules.
+    let Some(opened) = opened else { return replay.select(envelope) };
+    let Ok(reading) = Reading::of(envelope.endpoint, &opened) else { return replay.select(envelope) };
+    let would_go = |index: &usize| {
+        let head = Head::of_members(reading.members(*index).iter().copied(), envelope.endpoint);
+        let facts = Facts::of_event(&reading, *index, &head);
+        let route = rules.iter().find(|rule| rule.when.take(&facts) == Match::Yes).map_or(route, |rule| rule.route);
+        let place = envelope.outline.as_ref().and_then(|outline| outline.events.get(*index));
+        place.is_none_or(|place| route.takes(replay.destination, Person(place.person)))
+    };
+    let chosen = (0..total).filter(|index| candidates.contains(*index)).filter(would_go).map_while(|index| u16::try_from(index).ok());
+    Selection::of(chosen.collect(), total)
+}
+
 /// One envelope to send again.
 #[derive(Debug)]
 pub(super) struct Parcel {
@@ -42,7 +71,7 @@ pub(super) struct Parcel {
 }
 
 /// Counts what a replay would send, and what the job of that name has sent already. Blocks while it reads the whole log.
-pub(super) fn count(dir: &Path, replay: &Replay, job: Option<Revision>) -> io::Result<Found> {
+pub(super) fn count(dir: &Path, replay: &Replay, rules: &[Rule], job: Option<Revision>) -> io::Result<Found> {
     let mut found = Found::default();
     let mut people = HashSet::new();
     let mut parcels: Vec<(Position, u64)> = Vec::new();
@@ -51,7 +80,7 @@ pub(super) fn count(dir: &Path, replay: &Replay, job: Option<Revision>) -> io::R
     let survey = open(dir)?.read(&wanted, |archived| {
         let Archived::Record(record) = archived else { return Ok(()) };
         let Ok(envelope) = Envelope::decode(&Bytes::copy_from_slice(record.payload)) else { return Ok(()) };
-        if let Some(Repeated { job: of, volume, offset }) = envelope.repeats {
+        if let Origin::Replay(Repeated { job: of, volume, offset }) = envelope.origin {
             if Some(of) == job {
                 found.sent += envelope.plan.events.of(replay.destination).count(envelope.events as usize) as u64;
                 found.reached = found.reached.max(Some(Position { volume, offset }));
@@ -61,7 +90,7 @@ pub(super) fn count(dir: &Path, replay: &Replay, job: Option<Revision>) -> io::R
         if (record.position.volume, record.position.offset) >= replay.end {
             return Ok(());
         }
-        let selection = replay.select(&envelope);
+        let selection = select(replay, rules, &envelope);
         let total = envelope.events as usize;
         let events = selection.count(total) as u64;
         if events > 0 {
@@ -88,6 +117,7 @@ pub(super) fn count(dir: &Path, replay: &Replay, job: Option<Revision>) -> io::R
 pub(super) fn read(
     dir: &Path,
     replay: &Replay,
+    rules: &[Rule],
     reached: Option<Position>,
     mut each: impl FnMut(Parcel) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -98,7 +128,7 @@ pub(super) fn read(
             return Ok(());
         }
         let Ok(envelope) = Envelope::decode(&Bytes::copy_from_slice(record.payload)) else { return Ok(()) };
-        let selection = replay.select(&envelope);
+        let selection = select(replay, rules, &envelope);
         let events = u32::try_from(selection.count(envelope.events as usize)).unwrap_or(u32::MAX);
         if events == 0 {
             return Ok(());

@@ -180,7 +180,7 @@ impl Replayer {
         switchboard: Switchboard,
         clock: Clock,
     ) -> Self {
-        let tools = Tools { dir, journal, lanes, sources, clock };
+        let tools = Tools { dir, journal, lanes, sources, switchboard: switchboard.clone(), clock };
         let mut jobs = BTreeMap::new();
         for change in switchboard.changes(usize::MAX).into_iter().rev() {
             match &change.deed {
@@ -222,8 +222,8 @@ impl Replayer {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn plan(&self, replay: &Replay) -> Result<Found, ReplayError> {
-        let (dir, replay) = (self.inner.tools.dir.clone(), replay.clone());
-        let counted = tokio::task::spawn_blocking(move || replay_scan::count(&dir, &replay, None)).await;
+        let (dir, replay, rules) = (self.inner.tools.dir.clone(), replay.clone(), self.inner.tools.rules(replay));
+        let counted = tokio::task::spawn_blocking(move || replay_scan::count(&dir, &replay, &rules, None)).await;
         Ok(counted.map_err(io::Error::other)??)
     }
 

@@ -45,7 +45,7 @@ fn named(envelope: &Envelope, item: Raw<'_>, index: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BasicAuth, Endpoint, EnvelopeId, Plan, Reading, SourceId, WallTime};
+    use crate::model::{BasicAuth, Endpoint, EnvelopeId, Origin, Plan, Reading, SourceId, WallTime};
 
     fn envelope(body: &'static str) -> Envelope {
         Envelope {
@@ -63,7 +63,7 @@ mod tests {
             encoding: Encoding::Identity,
             events: 3,
             plan: Plan { events: PerDestination { segment: Selection::All, rudderstack: Selection::All }, ..Plan::default() },
-            repeats: None,
+            origin: Origin::Client,
             outline: None,
             body: Bytes::from_static(body.as_bytes()),
         }

@@ -27,8 +27,8 @@ use crate::{
     dialect,
     journal::{Entry, Position},
     model::{
-        BasicAuth, ByteSize, Encoding, Endpoint, Envelope, EnvelopeId, Head, Naming, Outline, PerDestination, Plan, Reading, Revision,
-        Selection, SourceId, WallTime,
+        BasicAuth, ByteSize, Encoding, Endpoint, Envelope, EnvelopeId, Head, Naming, Origin, Outline, PerDestination, Plan, Reading,
+        Revision, Selection, SourceId, WallTime,
     },
     routing::Person,
 };
@@ -62,7 +62,7 @@ fn entry(number: usize, seeds: &[Seed]) -> Entry {
         encoding: Encoding::Identity,
         events: planned,
         plan: Plan { revision: Revision(0), events: PerDestination { segment: Selection::All, rudderstack: Selection::All } },
-        repeats: None,
+        origin: Origin::Client,
         outline: None,
         body: format!(r#"{{"batch":[{}]}}"#, events.join(",")).into(),
     };

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     dialect::{self, Facts, Translation},
     journal::{Entry, Position, Quarantined},
-    model::{Destination, Envelope, Frame, Head, MessagePrint, Reading, WallTime, json::Raw},
+    model::{Destination, Envelope, Frame, Head, MessagePrint, Origin, Reading, WallTime, json::Raw},
     routing::Person,
 };
 
@@ -123,7 +123,7 @@ impl RudderStackLeg {
             });
             let message = translated.as_ref().map_or_else(|_| print_of(envelope, *item, at), |(made, _)| made.message);
             // What an operator has sent again was seen before, of course.
-            let is_repeated = entry.is_redriven() || envelope.repeats.is_some();
+            let is_repeated = entry.is_redriven() || matches!(envelope.origin, Origin::Replay(_));
             let resends = self.resends.as_mut().filter(|_| !is_repeated);
             match resends.map_or(Sight::New, |resends| resends.look(message, entry.position, record)) {
                 Sight::New => {}

@@ -24,8 +24,8 @@ use crate::{
     clock::Clock,
     journal::{AppendError, Journal, Record},
     model::{
-        BasicAuth, Destination, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, Naming, Outline, PerDestination, Plan, Reading,
-        Selection,
+        BasicAuth, Destination, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, Naming, Origin, Outline, PerDestination, Plan,
+        Reading, Selection,
     },
     protocol::{self, Answer, BadRequest, Discard, InflateError, InflateLimits, Target},
     routing::{Facts, Inquiry, Person, Source, Sources, decide, unversioned},
@@ -265,7 +265,7 @@ impl Desk {
             .map(|(index, head)| {
                 let message_id = head.message_id(id, index);
                 let person = Person::of(head.anonymous_id.as_deref(), head.user_id.as_deref(), &message_id);
-                let facts = if source.rules.is_empty() { Facts::default() } else { facts(&reading, index, head) };
+                let facts = if source.rules.is_empty() { Facts::default() } else { Facts::of_event(&reading, index, head) };
                 Inquiry { person, facts }
             })
             .collect();
@@ -406,7 +406,7 @@ impl Desk {
             encoding: call.encoding,
             events: u32::try_from(decided.kinds.len()).unwrap_or(u32::MAX),
             plan: decided.kept_plan(),
-            repeats: None,
+            origin: if decided.way == Way::Live { Origin::Relayed } else { Origin::Client },
             outline: decided.outline.clone(),
             body: call.body.clone(),
         }
@@ -487,14 +487,4 @@ fn preflight(asked: &HeaderMap) -> Reply {
     let mut reply = Response::new(Full::default());
     *reply.headers_mut() = protocol::preflight(asked);
     reply
-}
-
-/// What rules look at, of the event at `index`.
-fn facts<'a>(reading: &Reading<'a>, index: usize, head: &Head<'a>) -> Facts<'a> {
-    let member = |name: &str| reading.members(index).iter().rev().find(|(key, _)| key.is(name)).map(|(_, value)| *value);
-    let name = match head.kind {
-        Some(EventKind::Page | EventKind::Screen) => member("name"),
-        _ => member("event"),
-    };
-    Facts::of(head.kind, name, member("context"), reading.frame.context)
 }

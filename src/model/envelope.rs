@@ -105,12 +105,24 @@ pub struct Envelope {
     pub events: u32,
     /// Which events go where.
     pub plan: Plan,
-    /// The record that a replay repeats with this one; None: it came from a client.
-    pub repeats: Option<Repeated>,
+    /// How it came to be journalled.
+    pub origin: Origin,
     /// Where the events stand in the inflated body; None: it has to be read again.
     pub outline: Option<Outline>,
     /// The body, byte for byte as the client sent it.
     pub body: Bytes,
+}
+
+/// How an envelope came to be journalled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// A client sent it, and it goes as its plan says.
+    #[default]
+    Client,
+    /// A client sent it, and Segment was asked live with it: its plan has no Segment, which got it all the same.
+    Relayed,
+    /// A replay repeats a record.
+    Replay(Repeated),
 }
 
 /// A record of the journal that a replay sent again.
@@ -137,8 +149,10 @@ pub enum DecodeError {
 
 /// The version that [`Envelope::encode`] writes of what came from a client.
 const VERSION: u8 = 1;
-/// The version of what a replay repeats: its fields begin with [`Repeated`].
-const VERSION_REPEATED: u8 = 2;
+/// The version of anything else: how it came to be journalled stands before the other fields.
+const VERSION_ORIGIN: u8 = 2;
+const RELAYED: u8 = 1;
+const REPLAY: u8 = 2;
 
 impl Envelope {
     /// The bytes of a journal record: a version, the fields in order (numbers little-endian, texts and lists with their
@@ -148,10 +162,11 @@ impl Envelope {
         // By what there is: `events` of a damaged record may be any number.
         let places = self.outline.as_ref().map_or(0, |outline| outline.events.len());
         let mut out = Vec::with_capacity(256 + self.path.len() + 16 * places + self.body.len());
-        match self.repeats {
-            None => out.push(VERSION),
-            Some(Repeated { job, volume, offset }) => {
-                out.push(VERSION_REPEATED);
+        match self.origin {
+            Origin::Client => out.push(VERSION),
+            Origin::Relayed => out.extend_from_slice(&[VERSION_ORIGIN, RELAYED]),
+            Origin::Replay(Repeated { job, volume, offset }) => {
+                out.extend_from_slice(&[VERSION_ORIGIN, REPLAY]);
                 for number in [job.0, volume, offset] {
                     out.extend_from_slice(&number.to_le_bytes());
                 }
@@ -191,12 +206,16 @@ impl Envelope {
     /// When the bytes are damaged or of a newer version.
     pub fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
         let mut fields = Fields { bytes, at: 0 };
-        let repeats = match fields.byte("version")? {
-            VERSION => None,
-            VERSION_REPEATED => {
-                let mut number = || fields.array("repeated record").map(u64::from_le_bytes);
-                Some(Repeated { job: Revision(number()?), volume: number()?, offset: number()? })
-            }
+        let origin = match fields.byte("version")? {
+            VERSION => Origin::Client,
+            VERSION_ORIGIN => match fields.byte("origin")? {
+                RELAYED => Origin::Relayed,
+                REPLAY => {
+                    let mut number = || fields.array("repeated record").map(u64::from_le_bytes);
+                    Origin::Replay(Repeated { job: Revision(number()?), volume: number()?, offset: number()? })
+                }
+                _ => return Err(DecodeError::Field("origin")),
+            },
             newer => return Err(DecodeError::Version(newer)),
         };
         Ok(Self {
@@ -226,7 +245,7 @@ impl Envelope {
                 revision: Revision(u64::from_le_bytes(fields.array("revision")?)),
                 events: PerDestination { segment: fields.selection()?, rudderstack: fields.selection()? },
             },
-            repeats,
+            origin,
             outline: fields.outline()?,
             body: bytes.slice(fields.at..),
         })
@@ -432,7 +451,7 @@ mod tests {
                 revision: Revision(9),
                 events: PerDestination { segment: Selection::All, rudderstack: Selection::Some(vec![0, 2]) },
             },
-            repeats: None,
+            origin: Origin::Client,
             outline: Some(Outline {
                 events: vec![EventPlace { place: Place { start: 1, length: 2 }, person: 3 }],
                 frame: [None, Some(Place { start: 4, length: 5 }), None, None],
@@ -443,13 +462,14 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_envelope_says_what_it_repeats() {
-        let repeats = Some(Repeated { job: Revision(7), volume: 3, offset: 4_096 });
-        let repeated = Envelope { repeats, ..envelope() };
-        let bytes = repeated.encode();
-        assert_eq!(Envelope::decode(&bytes), Ok(repeated));
-        for end in 0..24 {
-            assert!(Envelope::decode(&bytes.slice(..end)).is_err(), "{end}");
+    fn an_envelope_says_how_it_came_to_be_journalled() {
+        for origin in [Origin::Replay(Repeated { job: Revision(7), volume: 3, offset: 4_096 }), Origin::Relayed] {
+            let special = Envelope { origin, ..envelope() };
+            let bytes = special.encode();
+            assert_eq!(Envelope::decode(&bytes), Ok(special));
+            for end in 0..26 {
+                assert!(Envelope::decode(&bytes.slice(..end)).is_err(), "{end}");
+            }
         }
     }
 

@@ -21,7 +21,7 @@ mod units;
 
 pub use custody::{Custody, Exposure};
 pub use destination::{Destination, PerDestination};
-pub use envelope::{BasicAuth, DecodeError, Encoding, Endpoint, Envelope, EnvelopeId, Repeated};
+pub use envelope::{BasicAuth, DecodeError, Encoding, Endpoint, Envelope, EnvelopeId, Origin, Repeated};
 pub use event::{EventKind, MessageId, MessagePrint, SourcePrint};
 pub use inert::{inert, inert_but};
 pub use outline::{EventPlace, Naming, Outline};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Route, change::Shares, decide::Person};
-use crate::model::{Destination, Envelope, Revision, Selection, SourceId, WallTime};
+use crate::model::{Destination, Envelope, Origin, Revision, Selection, SourceId, WallTime};
 
 /// A range of a source's events, and where they are to go again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Replay {
     pub fn select(&self, envelope: &Envelope) -> Selection {
         let revision = envelope.plan.revision;
         let is_in = envelope.source == self.source
-            && envelope.repeats.is_none()
+            && !matches!(envelope.origin, Origin::Replay(_))
             && self.first.is_none_or(|first| revision >= first)
             && self.last.is_none_or(|last| revision <= last)
             && self.from.is_none_or(|from| envelope.received_at >= from)
@@ -69,8 +69,10 @@ impl Replay {
         }
         let total = envelope.events as usize;
         let planned = envelope.plan.events.of(self.destination);
+        // What was relayed is in no plan, and Segment has it.
+        let has_all = envelope.origin == Origin::Relayed && self.destination == Destination::Segment;
         let is_wanted = |index: &usize| {
-            let is_missing = self.which == Which::All || !planned.contains(*index);
+            let is_missing = self.which == Which::All || !(has_all || planned.contains(*index));
             is_missing && self.by_route.is_none_or(|route| self.would_go(route, envelope, *index))
         };
         let indices = (0..total).filter(is_wanted).map_while(|index| u16::try_from(index).ok());

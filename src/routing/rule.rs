@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use super::{Route, Version, VersionRange, version::RangeError};
-use crate::model::{EventKind, json::Raw};
+use crate::model::{EventKind, Head, Reading, json::Raw};
 
 /// One rule: what keeps all its conditions goes by its route. The first rule of a source that matches an event wins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,6 +169,17 @@ impl Conditions {
 }
 
 impl<'a> Facts<'a> {
+    /// Of the event at `index` of a body, whose head was read.
+    #[must_use]
+    pub fn of_event(reading: &Reading<'a>, index: usize, head: &Head<'a>) -> Self {
+        let member = |name: &str| reading.members(index).iter().rev().find(|(key, _)| key.is(name)).map(|(_, value)| *value);
+        let name = match head.kind {
+            Some(EventKind::Page | EventKind::Screen) => member("name"),
+            _ => member("event"),
+        };
+        Self::of(head.kind, name, member("context"), reading.frame.context)
+    }
+
     /// `name`: the event's `event`, else its `name`. `own`: its context; `shared`: its batch's, for what is not in its own.
     #[must_use]
     pub fn of(kind: Option<EventKind>, name: Option<Raw<'a>>, own: Option<Raw<'a>>, shared: Option<Raw<'a>>) -> Self {

@@ -10,8 +10,8 @@ use segue::{
     config::{self, Environment},
     dialect::{self, Facts, translate as translate_event},
     model::{
-        BasicAuth, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, Naming, Outline, PerDestination, Plan, Reading, Revision,
-        Selection, SourceId, WallTime, json,
+        BasicAuth, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, Naming, Origin, Outline, PerDestination, Plan, Reading,
+        Revision, Selection, SourceId, WallTime, json,
     },
     policy::RetryAfter,
     protocol::{self, InflateError, InflateLimits, Target},
@@ -239,7 +239,7 @@ fn enclosing(endpoint: Endpoint, body: &[u8], events: usize) -> Envelope {
         encoding: Encoding::Identity,
         events: u32::try_from(events).expect("at most 200"),
         plan: Plan { revision: Revision(1), events: PerDestination { segment: Selection::All, rudderstack: Selection::All } },
-        repeats: None,
+        origin: Origin::Client,
         outline: None,
         body: Bytes::copy_from_slice(body),
     }

@@ -73,8 +73,17 @@ impl Scene {
     }
 
     pub async fn post_body(&self, event: &str) {
+        self.post_to("/v1/track", event).await;
+    }
+
+    pub async fn post_to(&self, path: &str, event: &str) {
+        self.post_with(path, "", event).await;
+    }
+
+    /// With headers of the caller's, each with its line end.
+    pub async fn post_with(&self, path: &str, headers: &str, event: &str) {
         let request = format!(
-            "POST /v1/track HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{event}",
+            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{event}",
             event.len()
         );
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();

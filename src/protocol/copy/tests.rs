@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{BasicAuth, Endpoint, EnvelopeId, EventKind, PerDestination, Plan, Revision, SourceId, json::parse};
+use crate::model::{BasicAuth, Endpoint, EnvelopeId, EventKind, Origin, PerDestination, Plan, Revision, SourceId, json::parse};
 
 /// 2026-11-23T21:49:55.870Z
 const ARRIVAL: WallTime = WallTime::from_millis(1_795_470_595_870);
@@ -31,7 +31,7 @@ fn envelope(endpoint: Endpoint, body: &str, segment: Selection) -> Envelope {
         encoding: Encoding::Identity,
         events: 1,
         plan: Plan { revision: Revision(1), events: PerDestination { segment, rudderstack: Selection::All } },
-        repeats: None,
+        origin: Origin::Client,
         outline: None,
         body: Bytes::copy_from_slice(body.as_bytes()),
     }
