@@ -94,7 +94,7 @@ fn said(plan: &ReplayPlan) -> String {
         lines.push(format!("At {} that takes {}.", inert(&plan.rate), span(plan.seconds)));
     }
     if let Some(kept_from) = &plan.kept_from {
-        lines.push(format!("The journal goes back to {}.", inert(kept_from)));
+        lines.push(format!("Of it the journal goes back to {}.", inert(kept_from)));
     }
     lines.extend(plan.warnings.iter().map(|warning| inert(warning).into_owned()));
     lines.join("\n")

@@ -5,7 +5,7 @@ use std::{collections::HashSet, io, path::Path};
 use bytes::Bytes;
 
 use crate::{
-    journal::{Archive, Archived, Position, Wanted},
+    journal::{Archive, Archived, Position, Survey, Wanted},
     model::{Encoding, Envelope, Head, Origin, Reading, Repeated, Revision, Selection, WallTime},
     protocol::{InflateLimits, inflate},
     routing::{Facts, Match, Person, Replay, Rule},
@@ -25,7 +25,7 @@ pub struct Found {
     pub people: u64,
     /// When the first and the last of them arrived; None: there are none.
     pub arrived: Option<(WallTime, WallTime)>,
-    /// When the oldest record arrived that the journal has, of any source; None: it has none.
+    /// When the oldest record of the source arrived that the journal has; None: it has none.
     pub kept_from: Option<WallTime>,
     /// Whether the log is there from its first record on.
     pub is_whole: bool,
@@ -70,74 +70,89 @@ pub(super) struct Parcel {
     pub(super) events: u32,
 }
 
-/// Counts what a replay would send, and what the job of that name has sent already. Blocks while it reads the whole log.
+/// Counts what a replay would send, and what the job of that name has sent already. Blocks while it reads the whole log, with a job twice.
 pub(super) fn count(dir: &Path, replay: &Replay, rules: &[Rule], job: Option<Revision>) -> io::Result<Found> {
     let mut found = Found::default();
+    if let Some(job) = job {
+        (found.sent, found.reached) = sent(dir, replay, job)?;
+    }
     let mut people = HashSet::new();
-    let mut parcels: Vec<(Position, u64)> = Vec::new();
-    let wanted = Wanted { source: Some(replay.source.clone()), ..Wanted::default() };
-    let mut kept_from: Option<WallTime> = None;
-    let survey = open(dir)?.read(&wanted, |archived| {
-        let Archived::Record(record) = archived else { return Ok(()) };
-        let Ok(envelope) = Envelope::decode(&Bytes::copy_from_slice(record.payload)) else { return Ok(()) };
-        if let Origin::Replay(Repeated { job: of, volume, offset }) = envelope.origin {
-            if Some(of) == job {
-                found.sent += envelope.plan.events.of(replay.destination).count(envelope.events as usize) as u64;
-                found.reached = found.reached.max(Some(Position { volume, offset }));
-            }
-            return Ok(());
-        }
-        if (record.position.volume, record.position.offset) >= replay.end {
-            return Ok(());
-        }
+    let reached = found.reached;
+    let survey = each_original(dir, replay, reached, |_, envelope| {
         let selection = select(replay, rules, &envelope);
-        let total = envelope.events as usize;
-        let events = selection.count(total) as u64;
+        let events = selection.count(envelope.events as usize) as u64;
         if events > 0 {
+            found.events += events;
             let (first, last) = found.arrived.unwrap_or((envelope.received_at, envelope.received_at));
             found.arrived = Some((first.min(envelope.received_at), last.max(envelope.received_at)));
             let places = envelope.outline.iter().flat_map(|outline| outline.events.iter().enumerate());
             let persons = places.filter(|(index, _)| selection.contains(*index)).map(|(_, place)| place.person);
             people.extend(persons.take(PEOPLE_MAX.saturating_sub(people.len())));
-            parcels.push((record.position, events));
         }
         Ok(())
     })?;
-    // What it has journalled already is not to be sent any more.
-    found.events = parcels.iter().filter(|(position, _)| Some(*position) > found.reached).map(|(_, events)| events).sum();
     found.people = people.len() as u64;
-    for volume in &survey.volumes {
-        kept_from = kept_from.into_iter().chain(volume.arrived.map(|(first, _)| first)).min();
-    }
-    (found.kept_from, found.is_whole) = (kept_from, survey.is_whole());
+    found.kept_from = survey.volumes.iter().filter_map(|volume| volume.arrived.map(|(first, _)| first)).min();
+    found.is_whole = survey.is_whole();
     Ok(found)
 }
 
-/// Hands out what a replay sends, from behind `reached` on. Blocks as long as `each` does.
+/// What a job has journalled already: how many events, and up to which record.
+fn sent(dir: &Path, replay: &Replay, job: Revision) -> io::Result<(u64, Option<Position>)> {
+    let (mut events, mut reached) = (0, None);
+    each(dir, replay, |_, envelope| {
+        if let Origin::Replay(Repeated { job: of, volume, offset }) = envelope.origin
+            && of == job
+        {
+            events += envelope.plan.events.of(replay.destination).count(envelope.events as usize) as u64;
+            reached = reached.max(Some(Position { volume, offset }));
+        }
+        Ok(())
+    })?;
+    Ok((events, reached))
+}
+
+/// Hands out what came from clients, from behind `reached` on to where the log ended when the replay began.
+fn each_original(
+    dir: &Path,
+    replay: &Replay,
+    reached: Option<Position>,
+    mut with: impl FnMut(Position, Envelope) -> io::Result<()>,
+) -> io::Result<Survey> {
+    each(dir, replay, |position, envelope| {
+        let is_copy = matches!(envelope.origin, Origin::Replay(_));
+        if is_copy || Some(position) <= reached || (position.volume, position.offset) >= replay.end {
+            return Ok(());
+        }
+        with(position, envelope)
+    })
+}
+
+/// Hands out every envelope of the source that can be read, oldest first.
+fn each(dir: &Path, replay: &Replay, mut with: impl FnMut(Position, Envelope) -> io::Result<()>) -> io::Result<Survey> {
+    let wanted = Wanted { source: Some(replay.source.clone()), ..Wanted::default() };
+    let archive = Archive::open(dir).map_err(io::Error::other)?;
+    archive.read(&wanted, |archived| {
+        let Archived::Record(record) = archived else { return Ok(()) };
+        match Envelope::decode(&Bytes::copy_from_slice(record.payload)) {
+            Ok(envelope) => with(record.position, envelope),
+            Err(_) => Ok(()),
+        }
+    })
+}
+
+/// Hands out what a replay sends, from behind `reached` on. Blocks as long as `with` does.
 pub(super) fn read(
     dir: &Path,
     replay: &Replay,
     rules: &[Rule],
     reached: Option<Position>,
-    mut each: impl FnMut(Parcel) -> io::Result<()>,
+    mut with: impl FnMut(Parcel) -> io::Result<()>,
 ) -> io::Result<()> {
-    let wanted = Wanted { source: Some(replay.source.clone()), ..Wanted::default() };
-    open(dir)?.read(&wanted, |archived| {
-        let Archived::Record(record) = archived else { return Ok(()) };
-        if Some(record.position) <= reached || (record.position.volume, record.position.offset) >= replay.end {
-            return Ok(());
-        }
-        let Ok(envelope) = Envelope::decode(&Bytes::copy_from_slice(record.payload)) else { return Ok(()) };
+    each_original(dir, replay, reached, |position, envelope| {
         let selection = select(replay, rules, &envelope);
         let events = u32::try_from(selection.count(envelope.events as usize)).unwrap_or(u32::MAX);
-        if events == 0 {
-            return Ok(());
-        }
-        each(Parcel { position: record.position, envelope, selection, events })
+        if events == 0 { Ok(()) } else { with(Parcel { position, envelope, selection, events }) }
     })?;
     Ok(())
-}
-
-fn open(dir: &Path) -> io::Result<Archive> {
-    Archive::open(dir).map_err(io::Error::other)
 }

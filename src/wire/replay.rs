@@ -59,7 +59,7 @@ pub struct ReplayPlan {
     /// When the last of them arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_at: Option<String>,
-    /// When the oldest record arrived that the journal still has; None: it has none.
+    /// When the oldest record of the source arrived that the journal still has; None: it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_from: Option<String>,
     /// Whether the whole range is still kept: if not, there may have been more.
