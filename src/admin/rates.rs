@@ -98,7 +98,18 @@ fn paces<K: Clone + Eq + std::hash::Hash>(now: &HashMap<K, u64>, then: &HashMap<
     now.iter().map(|(key, total)| (key.clone(), since(key, *total))).collect()
 }
 
-/// A pace as it is told: to a tenth.
+/// A pace as it is told: to a tenth, and never less than nothing, as a sum of no paces is -0.
 pub(super) fn told(per_second: f64) -> f64 {
-    (per_second * 10.0).round() / 10.0
+    (per_second * 10.0).round() / 10.0 + 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_told_as_nothing() {
+        assert_eq!(told(std::iter::empty::<f64>().sum()).to_string(), "0");
+        assert_eq!(told(12.345).to_string(), "12.3");
+    }
 }

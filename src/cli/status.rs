@@ -18,7 +18,7 @@ use super::{
     unknown::unknown_source,
 };
 use crate::{
-    model::{ByteSize, inert},
+    model::inert,
     wire::{DestinationStatus, Lanes, Routes, Status, Trouble},
 };
 
@@ -137,7 +137,7 @@ fn size(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match UNITS.into_iter().find(|(unit, _)| bytes >= *unit) {
         Some((unit, name)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
-        None => ByteSize(bytes).to_string(),
+        None => format!("{bytes} B"),
     }
 }
 
@@ -255,6 +255,6 @@ mod tests {
 
     #[test]
     fn sizes_are_told_to_a_tenth() {
-        assert_eq!([512, 1536, 5 << 20, (8 << 30) + (1 << 29)].map(size), ["512B", "1.5 KiB", "5.0 MiB", "8.5 GiB"]);
+        assert_eq!([512, 1536, 5 << 20, (8 << 30) + (1 << 29)].map(size), ["512 B", "1.5 KiB", "5.0 MiB", "8.5 GiB"]);
     }
 }
