@@ -25,6 +25,8 @@ use crate::wire::{self, ProblemCode, schema};
 
 /// Requests at work at one time; more wait for their turn.
 const REQUESTS_MAX: usize = 4;
+/// The same of those that read the whole journal, which nobody else waits behind.
+const READS_MAX: usize = 2;
 /// A larger body is refused.
 pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
 /// How long a request may take, its body and its turn included: a change may wait for the disk.
@@ -53,7 +55,7 @@ struct Description;
 /// The whole API, and its description.
 pub(super) fn router(hub: Hub) -> Router {
     let (router, document) = described();
-    let turns = Arc::new(Semaphore::new(REQUESTS_MAX));
+    let turns = Arc::new(Turns { usual: Semaphore::new(REQUESTS_MAX), reads: Semaphore::new(READS_MAX) });
     let document = Arc::new(document);
     router
         .route("/v1/openapi.json", get(move || std::future::ready(good(document.as_ref()))))
@@ -99,10 +101,31 @@ fn described() -> (Router<Hub>, Document) {
         .split_for_parts()
 }
 
+/// Who may work at one time.
+#[derive(Debug)]
+struct Turns {
+    usual: Semaphore,
+    reads: Semaphore,
+}
+
+impl Turns {
+    /// Where a request waits for its turn; None: nowhere, as whoever reaches for the kill switch cannot wait.
+    fn of(&self, path: &str) -> Option<&Semaphore> {
+        match path {
+            path if path.starts_with("/v1/kill") => None,
+            "/v1/replays" | "/v1/replays/plan" => Some(&self.reads),
+            _ => Some(&self.usual),
+        }
+    }
+}
+
 /// Lets a few requests work at a time, each for a while.
-async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+async fn in_turn(State(turns): State<Arc<Turns>>, request: Request, next: Next) -> Response {
     let answered = timeout(REQUEST_TIMEOUT, async {
-        let _turn = turns.acquire().await;
+        let _turn = match turns.of(request.uri().path()) {
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        };
         next.run(request).await
     });
     answered.await.unwrap_or_else(|_| {
@@ -144,6 +167,14 @@ async fn not_allowed(method: Method, request: Request) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kill_switch_waits_for_nobody() {
+        let turns = Turns { usual: Semaphore::new(0), reads: Semaphore::new(0) };
+        assert!(turns.of("/v1/kill/on").is_none());
+        assert!(std::ptr::eq(turns.of("/v1/replays/plan").unwrap(), &raw const turns.reads));
+        assert!(std::ptr::eq(turns.of("/v1/routes").unwrap(), &raw const turns.usual));
+    }
 
     #[test]
     fn the_description_names_every_answer() {

@@ -50,9 +50,10 @@ impl Switchboard {
     /// # Errors
     /// When there is no such lane, or it is not durable; it is held until the next start all the same.
     pub async fn hold(&self, lane: &LaneId, by: Author, reason: Option<String>) -> Result<LaneStatus, HoldError> {
-        let _turn = self.inner.turn.lock().await;
+        // Nobody waits behind it: a hold waits for what is in flight.
         let was_held = self.inner.journal.held_since(lane).is_some();
         let status = self.inner.lanes.hold(lane).await?;
+        let _turn = self.inner.turn.lock().await;
         if !was_held {
             self.inner.note(Deed::Hold(lane.source.clone(), lane.destination), by, reason).await?;
         }
@@ -64,9 +65,10 @@ impl Switchboard {
     /// # Errors
     /// When there is no such lane, or it is not durable.
     pub async fn release(&self, lane: &LaneId, by: Author, reason: Option<String>) -> Result<LaneStatus, HoldError> {
-        let _turn = self.inner.turn.lock().await;
+        // Nobody waits behind it: a hold waits for what is in flight.
         let was_held = self.inner.journal.held_since(lane).is_some();
         let status = self.inner.lanes.release(lane).await?;
+        let _turn = self.inner.turn.lock().await;
         if was_held {
             self.inner.note(Deed::Release(lane.source.clone(), lane.destination), by, reason).await?;
         }

@@ -55,18 +55,27 @@ impl Switchboard {
         let switchboard = self.clone();
         let inner = Arc::clone(&self.inner);
         whole(async move {
-            // In turn with reloads: the source cannot come back in the middle.
-            let _turn = inner.turn.lock().await;
             let PurgeAsked { source, destination, by, reason } = asked;
-            let planned = switchboard.plan_purge(&source, destination)?;
-            let deed = Deed::Purge(source.clone(), destination);
-            inner.keep(Change { revision: inner.next_revision(), at: inner.clock.now(), by, deed, reason, undoes: None }).await?;
+            let lanes: Vec<LaneId> = Destination::ALL
+                .into_iter()
+                .filter(|to| destination.is_none_or(|only| only == *to))
+                .map(|destination| LaneId { source: source.clone(), destination })
+                .collect();
+            let planned = {
+                let _turn = inner.turn.lock().await;
+                let planned = switchboard.plan_purge(&source, destination)?;
+                let deed = Deed::Purge(source.clone(), destination);
+                inner.keep(Change { revision: inner.next_revision(), at: inner.clock.now(), by, deed, reason, undoes: None }).await?;
+                for lane in &lanes {
+                    inner.lanes.close(lane).await;
+                }
+                planned
+            };
+            // Out of turn, as it may take a while. Should a reload bring the source back now, its lane takes over, and what is left is sent.
             let mut purged = Purged { waiting: 0, ..planned };
-            for destination in Destination::ALL.into_iter().filter(|to| destination.is_none_or(|only| only == *to)) {
-                let lane = LaneId { source: source.clone(), destination };
-                inner.lanes.close(&lane).await;
+            for lane in lanes {
                 purged.waiting += inner.journal.purge(&lane).await?;
-                let pick = Pick { source: Some(source.clone()), destination: Some(destination), ..Pick::default() };
+                let pick = Pick { source: Some(source.clone()), destination: Some(lane.destination), ..Pick::default() };
                 inner.journal.release(pick).await?;
             }
             Ok(purged)
