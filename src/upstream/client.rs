@@ -144,7 +144,7 @@ impl Upstream {
                 self.origin.address(&mut request, form);
             }
             *progress = Progress { sent: Sent::Maybe, connection: Some(lease.id()) };
-            let refused = match lease.send(request).await {
+            let refused = match lease.send(request, |id| self.pool.distrust(id)).await {
                 Ok(response) => return Ok((response, lease)),
                 Err(refused) => refused,
             };

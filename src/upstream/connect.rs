@@ -69,6 +69,8 @@ pub(super) enum Sender {
     H1(http1::SendRequest<Full<Bytes>>),
     /// Many at a time, over clones.
     H2(http2::SendRequest<Full<Bytes>>),
+    /// It was of an h2 connection, and let go of when its request was handed over.
+    Spent,
 }
 
 /// Why there is no connection.

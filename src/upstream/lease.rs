@@ -53,7 +53,7 @@ impl Lease {
     pub(super) fn protocol(&self) -> Protocol {
         match self.sender {
             Sender::H1(_) => Protocol::H1,
-            Sender::H2(_) => Protocol::H2,
+            Sender::H2(_) | Sender::Spent => Protocol::H2,
         }
     }
 
@@ -66,8 +66,13 @@ impl Lease {
         self.history
     }
 
-    /// Sends `request` and waits for the head of its answer.
-    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Refused> {
+    /// Sends `request` and waits for the head of its answer. `forget` is called when the connection is found closed, and has
+    /// to see to it that nobody keeps another lease of it.
+    ///
+    /// A request that is handed over while an h2 connection ends can be left behind in the queue to it, where only the end of
+    /// the last lease finds it: with one lease kept somewhere, it would wait for its deadline and not be told that it was
+    /// never sent. So this lease of such a connection ends here, and `forget` ends the pool's.
+    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>, forget: impl FnOnce(u64)) -> Result<Response<Incoming>, Refused> {
         let sent = match &mut self.sender {
             Sender::H1(sender) => sender.try_send_request(request).await.map_err(|mut refused| {
                 let untouched = refused.take_message();
@@ -75,12 +80,19 @@ impl Lease {
             }),
             Sender::H2(sender) => {
                 let copy = request.clone();
-                sender.try_send_request(request).await.map_err(|mut refused| {
+                let answer = sender.try_send_request(request);
+                // Looked at behind the handing over: the queue is emptied after it is closed, so that an open one loses nothing.
+                if sender.is_closed() {
+                    forget(self.id);
+                }
+                self.sender = Sender::Spent;
+                answer.await.map_err(|mut refused| {
                     let unsent = refused.take_message();
                     let vouched = is_vouched_for(refused.error()).then_some(copy);
                     Refused { error: refused.into_error(), untouched: unsent.or(vouched) }
                 })
             }
+            Sender::Spent => unreachable!("a lease sends one request"),
         };
         if sent.is_ok() {
             self.history = History::Used;
@@ -93,6 +105,7 @@ impl Lease {
         match &self.sender {
             Sender::H2(sender) if sender.is_closed() => Readiness::Closed,
             Sender::H1(sender) if sender.is_closed() => Readiness::Closed,
+            Sender::Spent => Readiness::Closed,
             Sender::H2(_) => Readiness::Shared,
             Sender::H1(sender) if sender.is_ready() => Readiness::Ready,
             Sender::H1(_) => Readiness::Busy,
@@ -107,7 +120,7 @@ impl Lease {
     /// Another lease of the same connection, when it can carry more than one request.
     pub(super) fn share(&self) -> Option<Self> {
         match &self.sender {
-            Sender::H1(_) => None,
+            Sender::H1(_) | Sender::Spent => None,
             Sender::H2(sender) => {
                 Some(Self { sender: Sender::H2(sender.clone()), history: History::Used, id: self.id, made_at: self.made_at })
             }
