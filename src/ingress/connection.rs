@@ -98,7 +98,7 @@ where
         .max_headers(limits.headers_max)
         .max_buf_size(buffer_size(&limits));
     let connection = http.serve_connection(TokioIo::new(guarded), service);
-    let ending = Ending { standing, limits, shutdown, linger: LINGER, phase: now_in, retired: Arc::default() };
+    let ending = Ending { standing, limits, shutdown, speech: Speech::Http1, phase: now_in, retired: Arc::default() };
     attend(connection, http1::Connection::graceful_shutdown, ending).await
 }
 
@@ -110,9 +110,11 @@ where
     let limits = desk.settings.limits.clone();
     let metered = Metered { inner: stream, standing: Arc::clone(&standing), chatter: Chatter::Counted };
     let (lifetime, retired, asker) = (Lifetime::begin(), Arc::new(Notify::new()), Arc::clone(&standing));
-    let retire = Arc::clone(&retired);
+    let phase = Arc::new(AtomicU8::new(Phase::Fresh as u8));
+    let (retire, now_in, leaving) = (Arc::clone(&retired), Arc::clone(&phase), shutdown.clone());
     let service = service_fn(move |request: http::Request<_>| {
-        if lifetime.count() == Span::Over {
+        now_in.store(Phase::Answering as u8, Ordering::Relaxed);
+        if lifetime.count() == Span::Over || *leaving.borrow() != Course::Open {
             retire.notify_one();
         }
         let (desk, turn) = (Arc::clone(&desk), asker.begin());
@@ -134,8 +136,7 @@ where
         .keep_alive_timeout(Duration::from_secs(20));
     let connection = http.serve_connection(TokioIo::new(metered), service);
     // GOAWAY tells the client at once, and takes what is on its way.
-    let phase = Arc::new(AtomicU8::new(Phase::Answering as u8));
-    let ending = Ending { standing, limits, shutdown, linger: Duration::ZERO, phase, retired };
+    let ending = Ending { standing, limits, shutdown, speech: Speech::Http2, phase, retired };
     attend(connection, http2::Connection::graceful_shutdown, ending).await
 }
 
@@ -144,9 +145,8 @@ struct Ending {
     standing: Arc<Standing>,
     limits: Limits,
     shutdown: watch::Receiver<Course>,
-    /// How long it goes on once it is asked to finish.
-    linger: Duration,
-    /// Where it stands; a fresh one has nothing to finish.
+    speech: Speech,
+    /// Where it stands. With h2 it is fresh until its first request, and no more is told apart.
     phase: Arc<AtomicU8>,
     retired: Arc<Notify>,
 }
@@ -162,7 +162,7 @@ where
         // In this order, so that a simulation repeats itself.
         biased;
         outcome = connection.as_mut() => return outcome,
-        () = lingered(&mut ending.shutdown, ending.linger) => {}
+        () = lingered(&mut ending.shutdown, ending.speech, &ending.phase) => {}
         () = ending.retired.notified() => {}
         overstay = ending.standing.overstay(&ending.limits) => match overstay {
             Overstay::Stalled | Overstay::Cut => return Ok(()),
@@ -172,7 +172,7 @@ where
             }
         },
     }
-    if ending.phase.load(Ordering::Relaxed) == Phase::Fresh as u8 {
+    if ending.speech == Speech::Http1 && is_fresh(&ending.phase) {
         return Ok(());
     }
     finish(connection.as_mut());
@@ -232,10 +232,17 @@ pub(super) async fn reached(shutdown: &mut watch::Receiver<Course>, course: Cour
 }
 
 /// Waits for a stop, and a little longer: a client's next request may be on its way, and would meet a connection that is
-/// gone. Answered, it tells the client to go.
-async fn lingered(shutdown: &mut watch::Receiver<Course>, linger: Duration) {
+/// gone. Answered, it tells the client to go. An h2 client can be told at any time, but for the handshake, in which hyper
+/// would close the door in its face; its first request ends the waiting.
+async fn lingered(shutdown: &mut watch::Receiver<Course>, speech: Speech, phase: &AtomicU8) {
     reached(shutdown, Course::Leaving).await;
-    sleep(linger).await;
+    if speech == Speech::Http1 || is_fresh(phase) {
+        sleep(LINGER).await;
+    }
+}
+
+fn is_fresh(phase: &AtomicU8) -> bool {
+    phase.load(Ordering::Relaxed) == Phase::Fresh as u8
 }
 
 const LINGER: Duration = Duration::from_millis(250);
