@@ -105,7 +105,9 @@ impl Theatre {
             rudderstack: Some(upstream(self.rudder.url())),
         };
         let (sources, settings) = (Arc::clone(&self.sources), self.settings.clone());
-        self.delivery = Some(Delivery::start(self.journal().clone(), sources, upstreams, settings, self.clock.clone()));
+        let mut delivery = Delivery::prepare(self.journal().clone(), sources, upstreams, settings, self.clock.clone());
+        delivery.begin();
+        self.delivery = Some(delivery);
     }
 
     /// Stops delivery and the journal, and starts both again on the same disk.

@@ -178,7 +178,7 @@ impl Sidecar {
 
         let exposition = Arc::new(Exposition::new());
         let upstreams = Upstreams { segment_us: relays.us.clone(), segment_eu: relays.eu.clone(), rudderstack };
-        let delivery = Delivery::start(journal.clone(), Arc::clone(&sources), upstreams, config.delivery.clone(), clock.clone());
+        let mut delivery = Delivery::prepare(journal.clone(), Arc::clone(&sources), upstreams, config.delivery.clone(), clock.clone());
         let counters = Arc::new(Counters::default());
         let desk = Arc::new(Desk {
             journal: journal.clone(),
@@ -201,6 +201,8 @@ impl Sidecar {
             Some(path) => Some(KillFile::watch(path, switchboard.clone()).await),
             None => None,
         };
+        // Not before what operators decided is in force: a limit or the kill switch holds from the first event on.
+        delivery.begin();
         let reloader = read.map(|read| Reloader::new(read, switchboard.clone()));
         figures::register_reloader(&exposition, reloader.as_ref());
         let (lanes, sources) = (delivery.control(), Arc::clone(&sources));

@@ -52,7 +52,8 @@ pub struct Upstreams {
 #[derive(Debug)]
 pub struct Delivery {
     office: Arc<Office>,
-    supervisor: JoinHandle<()>,
+    /// None until it begins.
+    supervisor: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -86,10 +87,10 @@ struct Desk {
 const ROUND: Duration = Duration::from_secs(1);
 
 impl Delivery {
-    /// Starts a lane for each configured source and destination, on the running tokio runtime, and goes on doing so as
-    /// `sources` change. Settings that cannot be met are none: a limit of no events, say, has no type.
+    /// Everything but the lanes: nothing is sent before [`Delivery::begin`], so that limits, holds and the kill switch can be put
+    /// in force first. Settings that cannot be met are none: a limit of no events, say, has no type.
     #[must_use]
-    pub fn start(journal: Journal, sources: Arc<ArcSwap<Sources>>, upstreams: Upstreams, settings: Settings, clock: Clock) -> Self {
+    pub fn prepare(journal: Journal, sources: Arc<ArcSwap<Sources>>, upstreams: Upstreams, settings: Settings, clock: Clock) -> Self {
         let gate = |upstream, destination| Gate::new(upstream, *settings.pace.of(destination));
         let gates = Arc::new(Gates {
             segment_us: gate(upstreams.segment_us, Destination::Segment),
@@ -113,9 +114,14 @@ impl Delivery {
             own_limits: Mutex::default(),
             restarts: AtomicU64::new(0),
         });
-        office.open_lanes();
-        let supervisor = tokio::spawn(Arc::clone(&office).supervise());
-        Self { office, supervisor }
+        Self { office, supervisor: None }
+    }
+
+    /// Starts a lane for each configured source and destination, on the running tokio runtime, and goes on doing so as the
+    /// sources change.
+    pub fn begin(&mut self) {
+        self.office.open_lanes();
+        self.supervisor.get_or_insert_with(|| tokio::spawn(Arc::clone(&self.office).supervise()));
     }
 
     /// How each lane stands, sorted by source.
@@ -146,9 +152,11 @@ impl Delivery {
     /// next start.
     pub async fn stop(mut self, deadline: Duration) {
         let deadline = Instant::now() + deadline;
-        self.supervisor.abort();
-        // An aborted task is over once it is awaited; then nothing of it touches the journal any more.
-        let _ = (&mut self.supervisor).await;
+        if let Some(supervisor) = self.supervisor.take() {
+            supervisor.abort();
+            // An aborted task is over once it is awaited; then nothing of it touches the journal any more.
+            let _ = supervisor.await;
+        }
         self.office.control.send_replace(Control::Stop);
         let desks: Vec<Desk> = std::mem::take(&mut *self.office.lanes()).into_values().collect();
         for mut desk in desks {
@@ -162,7 +170,7 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.supervisor.abort();
+        self.supervisor.iter().for_each(JoinHandle::abort);
         self.office.lanes().values().for_each(|desk| desk.task.abort());
     }
 }
