@@ -47,6 +47,15 @@ async fn a_head_that_does_not_end_is_cut_long_before_an_idle_connection() {
     assert!(cut_after < Duration::from_millis(900), "{cut_after:?}");
     let (_, idle) = until_closed(&stage, b"").await;
     assert!(idle > Duration::from_millis(900), "an idle connection may stay: {idle:?}");
+    // Time runs from its first byte, however much comes later.
+    let mut stream = TcpStream::connect(stage.sidecar().plain_address().unwrap()).await.unwrap();
+    let started = Instant::now();
+    for _ in 0..3 {
+        let _ = stream.write_all(format!("GET / HTTP/1.1\r\nX-Large: {}", "x".repeat(1_500)).as_bytes()).await;
+        tokio::time::sleep(Duration::from_millis(120)).await;
+    }
+    let ended = timeout(Duration::from_secs(5), stream.read_to_end(&mut Vec::new())).await;
+    assert!(ended.is_ok() && started.elapsed() < Duration::from_millis(700), "{:?}", started.elapsed());
     // The same on a connection that has carried a request already.
     let (answer, second) = until_closed(&stage, b"GET /-/healthz HTTP/1.1\r\nHost: a\r\n\r\nPOST /v1/tr").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

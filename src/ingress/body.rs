@@ -39,6 +39,9 @@ pub(super) enum BodyError {
 /// How long a body may come, and an answer be taken, slower than `body_rate_min`.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 
+/// The least by which the room for a body in many frames grows.
+const GROWTH_BYTES_MIN: usize = 1 << 10;
+
 /// Reads a body to its end. A body that is one frame, as nearly all are, is not copied.
 pub(super) async fn read_body<B>(mut body: B, limits: &Limits, memory: &Arc<Semaphore>) -> Result<ReadBody, BodyError>
 where
@@ -52,9 +55,9 @@ where
     }
     let mut share = vec![take(memory, announced.unwrap_or(0))?];
     let started = Instant::now();
-    let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
+    let (mut only, mut rest) = (Bytes::new(), BytesMut::new());
     loop {
-        let received = first.len() + rest.len();
+        let received = only.len() + rest.len();
         let frame = match timeout_at(deadline(started, received, limits), body.frame()).await {
             Err(_) => return Err(BodyError::TooSlow),
             Ok(Some(Err(_))) => return Err(BodyError::CutOff),
@@ -63,29 +66,27 @@ where
         };
         let Ok(data) = frame.into_data() else { continue };
         if received + data.len() > size_max {
-            drop((first, rest, share));
+            drop((only, rest, share));
             discard(body, limits).await;
             return Err(BodyError::TooLarge);
         }
         if announced.is_none() {
             share.push(take(memory, data.len())?);
         }
-        if received == 0 {
-            first = data;
-        } else {
-            if rest.is_empty() {
-                rest.reserve(announced.unwrap_or(0).saturating_sub(first.len()).max(data.len()));
-            }
-            rest.extend_from_slice(&data);
+        if received == 0 && body.is_end_stream() {
+            only = data;
+            continue;
         }
+        // A frame keeps the whole buffer that it was read into, and the next may take its time: it is copied.
+        if rest.capacity() < rest.len() + data.len() {
+            // It grows with what is there, not with what was announced: that may never come.
+            let missing = announced.unwrap_or(usize::MAX).saturating_sub(rest.len());
+            rest.reserve(rest.len().max(GROWTH_BYTES_MIN).min(missing).max(data.len()));
+        }
+        rest.extend_from_slice(&data);
     }
-    if !rest.is_empty() {
-        let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-        whole.extend_from_slice(&first);
-        whole.extend_from_slice(&rest);
-        first = whole.freeze();
-    }
-    Ok(ReadBody { bytes: first, _share: share })
+    let bytes = if rest.is_empty() { only } else { rest.freeze() };
+    Ok(ReadBody { bytes, _share: share })
 }
 
 /// The most that is read of a body only to be thrown away.

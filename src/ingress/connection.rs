@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Notify, watch},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{
@@ -30,6 +30,7 @@ use super::{
     head_guard::{HeadGuard, Phase},
     listener::Course,
     metered::{Chatter, Metered},
+    opening::{Opened, Whole, listen},
     standing::{Afterwards, Overstay, Standing},
 };
 
@@ -46,6 +47,32 @@ pub(super) struct Guest {
     pub desk: Arc<Desk>,
     pub standing: Arc<Standing>,
     pub shutdown: watch::Receiver<Course>,
+    /// When the first byte of its first request came.
+    pub since: Option<Instant>,
+}
+
+/// Waits for the head of a connection's first request, or takes what there is of it when the way in closes; None when nobody
+/// asks anything.
+pub(super) async fn opened<S>(mut stream: S, guest: &mut Guest) -> Option<Opened<S>>
+where
+    S: AsyncRead + Unpin,
+{
+    let Guest { desk, standing, shutdown, since, .. } = guest;
+    let limits = &desk.settings.limits;
+    let (mut said, fresh) = (Vec::new(), AtomicU8::new(Phase::Fresh as u8));
+    let listening = async {
+        listen(&mut stream, &mut said, Whole::Word).await?;
+        let begun = *since.insert(Instant::now());
+        timeout_at(begun + limits.header_timeout, listen(&mut stream, &mut said, Whole::Head)).await?
+    };
+    tokio::select! {
+        // In this order, so that a simulation repeats itself.
+        biased;
+        heard = listening => heard.ok()?,
+        () = lingered(shutdown, Speech::Http1, &fresh) => {}
+        _ = standing.overstay(limits) => return None,
+    }
+    (!said.is_empty()).then(|| Opened::new(said, stream))
 }
 
 /// Serves a connection until the client is gone, a limit cuts it, or `shutdown` asks it to finish.
@@ -67,11 +94,11 @@ async fn serve_http1<S>(stream: S, guest: Guest) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Guest { peer, desk, standing, shutdown } = guest;
+    let Guest { peer, desk, standing, shutdown, since } = guest;
     let limits = desk.settings.limits.clone();
     let phase = Arc::new(AtomicU8::new(Phase::Fresh as u8));
     let metered = Metered { inner: stream, standing: Arc::clone(&standing), chatter: Chatter::None };
-    let guarded = HeadGuard::new(metered, Arc::clone(&phase), limits.header_timeout);
+    let guarded = HeadGuard::new(metered, Arc::clone(&phase), limits.header_timeout, since);
     let (lifetime, asker) = (Lifetime::begin(), Arc::clone(&standing));
     let (now_in, leaving) = (Arc::clone(&phase), shutdown.clone());
     let service = service_fn(move |request: http::Request<_>| {
@@ -106,7 +133,7 @@ async fn serve_http2<S>(stream: S, guest: Guest) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Guest { peer, desk, standing, shutdown } = guest;
+    let Guest { peer, desk, standing, shutdown, .. } = guest;
     let limits = desk.settings.limits.clone();
     let metered = Metered { inner: stream, standing: Arc::clone(&standing), chatter: Chatter::Counted };
     let (lifetime, retired, asker) = (Lifetime::begin(), Arc::new(Notify::new()), Arc::clone(&standing));

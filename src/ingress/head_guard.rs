@@ -14,7 +14,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 
 /// Where an HTTP/1.1 connection stands.
@@ -37,14 +37,17 @@ pub(super) struct HeadGuard<S> {
     inner: S,
     phase: Arc<AtomicU8>,
     limit: Duration,
+    /// When the first request's head began, for as long as it is that one's.
+    since: Option<Instant>,
     /// Set while a head is under way; most heads come in one piece and never set it.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> HeadGuard<S> {
-    /// Guards a connection; `phase` is set to [`Phase::Answering`] and back by who answers.
-    pub(super) const fn new(inner: S, phase: Arc<AtomicU8>, limit: Duration) -> Self {
-        Self { inner, phase, limit, alarm: None }
+    /// Guards a connection of which some may have been read already, from `since` on; `phase` is set to [`Phase::Answering`] and
+    /// back by who answers.
+    pub(super) const fn new(inner: S, phase: Arc<AtomicU8>, limit: Duration, since: Option<Instant>) -> Self {
+        Self { inner, phase, limit, since, alarm: None }
     }
 }
 
@@ -53,7 +56,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadGuard<S> {
         let this = &mut *self;
         let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(context, buffer) {
-            if buffer.filled().len() > before && this.phase.load(Ordering::Relaxed) <= Phase::Idle as u8 {
+            let phase = this.phase.load(Ordering::Relaxed);
+            if buffer.filled().len() > before && phase <= Phase::Idle as u8 {
+                if phase == Phase::Idle as u8 {
+                    this.since = None;
+                }
                 this.phase.store(Phase::Head as u8, Ordering::Relaxed);
                 this.alarm = None;
             }
@@ -63,8 +70,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadGuard<S> {
             this.alarm = None;
             return Poll::Pending;
         }
-        let limit = this.limit;
-        let alarm = this.alarm.get_or_insert_with(|| Box::pin(sleep(limit)));
+        let deadline = this.since.unwrap_or_else(Instant::now) + this.limit;
+        let alarm = this.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         ready!(alarm.as_mut().poll(context));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request's head did not come to its end")))
     }

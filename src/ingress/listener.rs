@@ -12,14 +12,15 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     Desk,
-    connection::{Guest, Speech, reached, serve},
+    connection::{Guest, Speech, opened, reached, serve},
     descriptors,
+    opening::{Opened, Whole, listen},
     room::{Admission, Place, Room},
     suspension::watch,
 };
@@ -207,25 +208,43 @@ where
         let within = guest.desk.settings.limits.handshake_timeout;
         let shaken = tokio::select! {
             biased;
-            shaken = Box::pin(shake_hands(stream, tls, within)) => shaken,
+            shaken = shake_hands(stream, tls, within) => shaken,
             _ = guest.standing.overstay(&guest.desk.settings.limits) => None,
         };
-        if let Some((stream, speech)) = shaken {
-            serve(stream, speech, guest).await;
+        match shaken {
+            // The server speaks first in h2.
+            Some((stream, Speech::Http2)) => serve(stream, Speech::Http2, guest).await,
+            Some((stream, Speech::Http1)) => serve_opened(stream, guest).await,
+            None => {}
         }
     } else {
-        serve(stream, Speech::Http1, guest).await;
+        serve_opened(stream, guest).await;
     }
     drop(place);
 }
 
-/// None when the client broke off or took longer than `within`. The stream is boxed, as each future that it passes through
-/// would have room for it.
-async fn shake_hands<S>(stream: S, tls: TlsAcceptor, within: Duration) -> Option<(Box<TlsStream<S>>, Speech)>
+/// Serves HTTP/1.1 once there is something to serve.
+async fn serve_opened<S>(stream: S, mut guest: Guest)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let stream = timeout(within, tls.accept(stream)).await.ok()?.ok()?;
+    if let Some(stream) = opened(stream, &mut guest).await {
+        serve(stream, Speech::Http1, guest).await;
+    }
+}
+
+/// None when the client broke off or took longer than `within`. The stream is boxed, as each future that it passes through
+/// would have room for it.
+async fn shake_hands<S>(mut stream: S, tls: TlsAcceptor, within: Duration) -> Option<(Box<TlsStream<Opened<S>>>, Speech)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (deadline, mut said) = (Instant::now() + within, Vec::new());
+    timeout_at(deadline, listen(&mut stream, &mut said, Whole::Record)).await.ok()?.ok()?;
+    if said.is_empty() {
+        return None;
+    }
+    let stream = timeout_at(deadline, Box::pin(tls.accept(Opened::new(said, stream)))).await.ok()?.ok()?;
     let speech = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Speech::Http2,
         // No ALPN at all is an old client that speaks HTTP/1.1 (clients.md 4.16).
@@ -243,7 +262,7 @@ impl Gate {
         let peer = peer.to_canonical();
         let Some(place) = self.admit(peer) else { return };
         let (desk, standing, shutdown) = (Arc::clone(&self.desk), Arc::clone(&place.standing), self.shutdown.clone());
-        tokio::spawn(converse(stream, tls, Guest { peer, desk, standing, shutdown }, place));
+        tokio::spawn(converse(stream, tls, Guest { peer, desk, standing, shutdown, since: None }, place));
     }
 
     /// A place for a connection of `peer`; None when there is none, not even one that another would have to give up. Trusted

@@ -5,7 +5,7 @@
 //! anew; every limit refuses or closes and none grows memory. Never waits for RudderStack, and never for Segment longer
 //! than `relay_timeout`.
 //!
-//! `listener` accepts and `room` gives places, `connection` speaks HTTP and `standing` knows when it has to go, `framing` refuses
+//! `listener` accepts and `room` gives places, `opening` waits for the first words, `connection` speaks HTTP and `standing` knows when it has to go, `framing` refuses
 //! what could mean two things, `request` decides what is asked and journals it, `pass` and `relay` ask Segment live.
 
 mod bodies;
@@ -18,6 +18,7 @@ mod framing;
 mod head_guard;
 mod listener;
 mod metered;
+mod opening;
 mod pass;
 mod relay;
 mod request;
