@@ -1,6 +1,6 @@
 //! Slow clients by the thousand, and a limit on open files: the healthy client beside them is served.
 //!
-//! `SEGUE_SLOW_CLIENTS` sets how many there are (1,000).
+//! `SEGUE_SLOW_CLIENTS` sets how many there are (4,000).
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a story that cannot go on fails")]
 
@@ -31,7 +31,7 @@ use tokio::{
 };
 
 /// Slow clients at one time.
-const SLOW: usize = 1_000;
+const SLOW: usize = 4_000;
 /// A script of the CDN.
 const SCRIPT_BYTES: usize = 300 << 10;
 
