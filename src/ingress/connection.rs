@@ -31,6 +31,7 @@ use super::{
     listener::Course,
     metered::{Chatter, Metered},
     opening::{Opened, Whole, listen},
+    relay::Untaken,
     standing::{Afterwards, Overstay, Standing},
 };
 
@@ -139,11 +140,13 @@ where
     let (lifetime, retired, asker) = (Lifetime::begin(), Arc::new(Notify::new()), Arc::clone(&standing));
     let phase = Arc::new(AtomicU8::new(Phase::Fresh as u8));
     let (retire, now_in, leaving) = (Arc::clone(&retired), Arc::clone(&phase), shutdown.clone());
-    let service = service_fn(move |request: http::Request<_>| {
+    let untaken = Untaken::none();
+    let service = service_fn(move |mut request: http::Request<_>| {
         now_in.store(Phase::Answering as u8, Ordering::Relaxed);
         if lifetime.count() == Span::Over || *leaving.borrow() != Course::Open {
             retire.notify_one();
         }
+        request.extensions_mut().insert(untaken.clone());
         let (desk, turn) = (Arc::clone(&desk), asker.begin());
         Box::pin(async move {
             let reply = desk.answer(request.map(|body| Arriving::new(body, Arc::clone(&turn))), peer).await;

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Response, header, request::Parts, response};
 use http_body_util::Full;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use super::{body::held, request::Reply};
 use crate::{
@@ -74,6 +77,25 @@ const ENDS_HERE: [HeaderName; 8] = [
     HeaderName::from_static("keep-alive"),
 ];
 
+/// What one connection has fetched and not taken yet. A flood of requests for scripts that nobody reads fetches these and no more.
+/// It travels among the extensions of a request.
+#[derive(Debug, Clone)]
+pub(super) struct Untaken(Arc<Semaphore>);
+
+/// As many as a browser fetches at one time over HTTP/1.1.
+const UNTAKEN_MAX: usize = 6;
+
+impl Untaken {
+    pub(super) fn none() -> Self {
+        Self(Arc::new(Semaphore::new(UNTAKEN_MAX)))
+    }
+
+    /// Waits until the connection may fetch another one.
+    async fn another(&self) -> Result<OwnedSemaphorePermit, RelayError> {
+        Arc::clone(&self.0).acquire_owned().await.map_err(|_| RelayError::Crowded)
+    }
+}
+
 impl Relays {
     /// The memory for the answers to relayed requests.
     #[must_use]
@@ -128,7 +150,15 @@ impl Relays {
             headers: passed_on(&parts.headers),
             body,
         };
-        let expected = if parts.method == Method::GET { FETCHED_BYTES } else { 0 };
+        let (expected, untaken) = match parts.method {
+            Method::GET => (FETCHED_BYTES, parts.extensions.get::<Untaken>()),
+            _ => (0, None),
+        };
+        // Not within the time for the answer: a slow link may be at its first scripts for longer. One that takes nothing is cut.
+        let place = match untaken {
+            Some(untaken) => Some(untaken.another().await?),
+            None => None,
+        };
         let asking = async {
             // Those who find no room wait for it; who waits for too long hears that we are busy.
             let share = Arc::clone(&self.memory).acquire_many_owned(expected).await.map_err(|_| RelayError::Crowded)?;
@@ -147,7 +177,7 @@ impl Relays {
         for name in ENDS_HERE {
             head.headers.remove(name);
         }
-        Ok((head, held(answer.body, share)))
+        Ok((head, held(answer.body, (share, place))))
     }
 }
 
