@@ -1,6 +1,7 @@
 //! Data directories that are not as they were left: flipped bits, cut, empty, foreign, missing and extra files.
 //!
-//! `SEGUE_FLIPS` sets the number of flipped bits (1000), `SEGUE_SEED` repeats a run.
+//! `SEGUE_FLIPS` sets the number of flipped bits (1000), `SEGUE_SPILL_FLIPS` that of those in spills under a sidecar (40), `SEGUE_SEED`
+//! repeats a run.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a story that cannot go on fails")]
 
@@ -20,7 +21,7 @@ use std::{
 
 use bytes::Bytes;
 use fault_disk::quick_dir;
-use fault_scene::{Load, Scene};
+use fault_scene::{APP_RUDDER_KEY, From, Load, Scene};
 use segue::{
     journal::{Archive, CursorOrigin, Journal, LaneId, Ledger, Quarantined, RealDisk, Record, RecoveryReport, Settings, Tally, Wanted},
     model::{ByteSize, Destination, PerDestination, Revision, SourceId, WallTime},
@@ -240,8 +241,14 @@ async fn a_thousand_flipped_bits_cost_one_record_each_at_most_and_every_loss_is_
 
 /// One bit of one file flipped; of space that was only taken, no bit.
 fn flipped(files: &Files, seed: u64) -> (Files, String) {
+    flipped_in(files, "", seed)
+}
+
+/// The same, in a file whose name begins so.
+fn flipped_in(files: &Files, kind: &str, seed: u64) -> (Files, String) {
     let mut random = Random(seed);
-    let names: Vec<_> = files.iter().filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0)).map(|(name, _)| name.clone()).collect();
+    let is_one = |(name, bytes): &(&String, &Vec<u8>)| name.starts_with(kind) && bytes.iter().any(|byte| *byte != 0);
+    let names: Vec<_> = files.iter().filter(is_one).map(|(name, _)| name.clone()).collect();
     let name = names[random.below(names.len())].clone();
     let mut files = files.clone();
     let bytes = files.get_mut(&name).unwrap();
@@ -384,4 +391,61 @@ async fn a_sidecar_on_a_damaged_directory_delivers_the_rest_unchanged() {
         lost += verdicts.lost;
     }
     println!("{lost} of 24 flips cost a record");
+}
+
+/// What a lane that stood still has in spills, under a whole sidecar: a flipped bit costs the record that it hit at most, nothing
+/// arrives changed, and what is lost is counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sidecar_on_damaged_spills_delivers_the_rest_unchanged() {
+    let seed = process::seed();
+    let flips: u64 = std::env::var("SEGUE_SPILL_FLIPS").map_or(40, |text| text.parse().unwrap());
+    println!("SEGUE_SEED={seed} SEGUE_SPILL_FLIPS={flips}");
+    let mut scene = Scene::set(seed, |config| {
+        config.journal.size_max = ByteSize(1 << 20);
+        config.delivery.park_probe = Duration::from_millis(100);
+    })
+    .await;
+    let wrong = scene.rudder.faults().add(Rule::always(VendorFault::status(401)).for_key(APP_RUDDER_KEY));
+    scene.start().await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while scene.sidecar().journal().usage().spill_bytes < 64 << 10 {
+        assert!(Instant::now() < deadline, "nothing is spilled: {:?}", scene.sidecar().journal().usage());
+        scene.load_kind(60, Load::Good).await;
+    }
+    let parked = LaneId { source: SourceId::parse("app").unwrap(), destination: Destination::RudderStack };
+    while scene.sidecar().ledger().iter().any(|(lane, ledger)| *lane != parked && ledger.pending > 0) {
+        assert!(Instant::now() < deadline, "{:?}", scene.sidecar().ledger());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    scene.stop().await;
+    scene.rudder.faults().lift(wrong);
+    let (files, owed) = (read_dir(&scene.data()), scene.acked(From::App));
+    let spills = files.keys().filter(|name| name.starts_with("spill-")).count();
+    let (mut lost, mut harmless) = (0, 0);
+    for flip in 0..flips {
+        let (files, context) = flipped_in(&files, "spill-", seed.wrapping_add(flip));
+        fs::remove_dir_all(scene.data()).unwrap();
+        write_dir(&scene.data(), &files);
+        scene.segment.forget();
+        scene.rudder.forget();
+        let seen = Archive::open(&scene.data()).map_or(1, |archive| archive.read(&Wanted::default(), |_| Ok(())).unwrap().damage.len());
+        scene.start().await.unwrap_or_else(|error| panic!("{context}: {error}"));
+        // What was lost is known when the lane comes to what follows.
+        scene.kept_again(Duration::from_secs(5)).await;
+        scene.drained().await;
+        let arrived = scene.arrived(&scene.rudder);
+        let missing: Vec<_> = owed.difference(&arrived).collect();
+        let ledger = scene.sidecar().ledger().into_iter().find(|(lane, _)| *lane == parked).map(|(_, ledger)| ledger).unwrap();
+        let damaged = scene.sidecar().journal().usage().faults.damaged;
+        scene.stop().await;
+        assert!(missing.len() <= 1, "{context}: {missing:?} are lost");
+        assert_eq!(ledger.quarantined, missing.len() as u64, "{context}: the loss is counted: {ledger:?}");
+        assert_eq!(ledger.delivered + ledger.quarantined, ledger.planned, "{context}: {ledger:?}");
+        assert!(missing.is_empty() || (damaged > 0 && seen > 0), "{context}: {damaged} places damaged, {seen} seen from outside");
+        lost += missing.len();
+        harmless += usize::from(missing.is_empty());
+    }
+    println!("{} events in {spills} spills and behind them; {flips} flips: {lost} cost a record, {harmless} nothing", owed.len());
+    assert!(spills > 1 && lost as u64 > flips / 4, "the flips do not hit what they should");
+    scene.end().await;
 }

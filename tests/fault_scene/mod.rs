@@ -231,6 +231,27 @@ impl Scene {
         }
     }
 
+    /// The messageIds of that source that were acknowledged so far.
+    pub fn acked(&self, of: From) -> BTreeSet<String> {
+        self.heard.lock().unwrap().acked.iter().filter(|(_, from)| **from == of).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// The messageIds that a vendor has, each with the bytes that were sent under it.
+    pub fn arrived(&self, standin: &Standin) -> BTreeSet<String> {
+        arrived(standin, &self.heard.lock().unwrap().sent)
+    }
+
+    /// Ends a scene that its story has judged: no file was synced again after a failure, and promise 6 held at each scrape.
+    pub async fn end(mut self) {
+        if self.sidecar.is_some() {
+            self.stop().await;
+        }
+        if let Some(sums) = self.sums.take() {
+            sums.held().await;
+        }
+        self.faults.assert_no_breach();
+    }
+
     /// What was acknowledged arrived, nothing was invented or changed, no file was synced again after a failure, and promise
     /// 6 held at each scrape. `lost_max`: how many records the disk was made to lose.
     pub async fn judge(mut self, lost_max: usize) -> Verdicts {
