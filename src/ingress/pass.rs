@@ -12,7 +12,8 @@ use super::{
     request::{Call, Decided, RETRY_AFTER_S, Reply, said, unread},
 };
 use crate::{
-    model::{Encoding, Endpoint, EnvelopeId, Selection},
+    model::{Destination, Encoding, Endpoint, EnvelopeId, Selection},
+    policy::{Outcome, Verdict, judge},
     protocol,
     routing::Source,
     upstream::Upstream,
@@ -33,6 +34,20 @@ impl Desk {
             }
         }
         self.relay_call(&call, Some(&decided.source)).await
+    }
+
+    /// Relays a call that the journal would have kept, had it been able to. It would have borne an answer that speaks of the moment
+    /// or of the configuration rather than of the events; most SDKs throw away what they hold on any 4xx but 429 (protocol.md 1.7).
+    pub(super) async fn relay_instead(&self, call: Call, id: EnvelopeId, decided: &Decided) -> Reply {
+        let reply = self.relay_decided(call, id, decided).await;
+        let status = reply.status();
+        let answered = Outcome::Answered { status: status.as_u16(), retry_after: None };
+        let is_of_the_events = judge(Destination::Segment, answered) == Verdict::Quarantine;
+        if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS && !is_of_the_events {
+            self.counters.relay_failures.add(1);
+            return said(&protocol::busy(RETRY_AFTER_S));
+        }
+        reply
     }
 
     /// Its source, when a header or the query names one, still says which region it belongs to.

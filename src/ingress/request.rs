@@ -104,13 +104,15 @@ enum Way {
     Journal,
     /// Live, as only Segment can judge it: a body above its limit, a token that is not ours to keep.
     Live,
+    /// Live, as the journal does not take it.
+    Instead,
 }
 
 impl Decided {
     /// What the journal is to deliver.
     fn kept_plan(&self) -> Plan {
         let mut plan = self.plan.clone();
-        if self.way == Way::Live {
+        if self.way != Way::Journal {
             plan.events.segment = Selection::None;
         }
         plan
@@ -122,7 +124,7 @@ impl Decided {
     fn leave_out(&mut self, destination: Destination, on_full: OnFull) -> Option<()> {
         let can_be_live = on_full == OnFull::Relay && self.way == Way::Journal;
         match destination {
-            Destination::Segment if can_be_live => self.way = Way::Live,
+            Destination::Segment if can_be_live => self.way = Way::Instead,
             Destination::RudderStack if !self.plan.events.segment.is_none() => {
                 self.left_out = std::mem::take(&mut self.plan.events.rudderstack).count(self.kinds.len()) as u64;
                 self.plan.events.segment = Selection::All;
@@ -323,14 +325,15 @@ impl Desk {
                 if has_segment {
                     counts.predict(&decided.discards);
                 }
-                if decided.way == Way::Live {
-                    let reply = self.relay_decided(call, id, &decided).await;
-                    if reply.status().is_success() {
-                        counts.relayed.add(events);
-                    }
-                    return reply;
+                let reply = match decided.way {
+                    Way::Journal => return said(accepted(call.endpoint)),
+                    Way::Live => self.relay_decided(call, id, &decided).await,
+                    Way::Instead => self.relay_instead(call, id, &decided).await,
+                };
+                if reply.status().is_success() {
+                    counts.relayed.add(events);
                 }
-                said(accepted(call.endpoint))
+                reply
             }
             Err(error) => {
                 tracing::debug!(event = "append_refused", source = %decided.source.id, %error);
@@ -339,7 +342,10 @@ impl Desk {
                 }
                 self.counters.suspensions.begin(&decided.source.id);
                 let missing = decided.left_out + decided.plan.events.rudderstack.count(decided.kinds.len()) as u64;
-                let reply = self.relay_decided(call, id, &decided).await;
+                let reply = match decided.way {
+                    Way::Live => self.relay_decided(call, id, &decided).await,
+                    Way::Journal | Way::Instead => self.relay_instead(call, id, &decided).await,
+                };
                 // Whoever was refused comes again, and is counted then.
                 if reply.status().is_success() {
                     counts.relayed.add(events);
@@ -406,7 +412,7 @@ impl Desk {
             encoding: call.encoding,
             events: u32::try_from(decided.kinds.len()).unwrap_or(u32::MAX),
             plan: decided.kept_plan(),
-            origin: if decided.way == Way::Live { Origin::Relayed } else { Origin::Client },
+            origin: if decided.way == Way::Journal { Origin::Client } else { Origin::Relayed },
             outline: decided.outline.clone(),
             body: call.body.clone(),
         }

@@ -202,6 +202,8 @@ fn sums_are_true(ending: &Ending, faults: &mut Vec<String>) {
 pub(super) fn unclear(kind: &Kind) -> &[Place] {
     match kind {
         Kind::Crash(_) => &Place::VENDORS,
+        // Everybody's connections are cut for it; the crash at its end may not come any more.
+        Kind::Disk(trouble) if trouble.syncs % 2 == 1 => &Place::VENDORS,
         Kind::Cut(place) | Kind::Stall(place) if *place != Place::Clients => std::slice::from_ref(place),
         Kind::Vendor(place, fault, _) if is_taken(fault) => std::slice::from_ref(place),
         _ => &[],
