@@ -196,8 +196,13 @@ pub(super) struct Limit {
 }
 
 impl Limit {
+    /// As a lane begins with it. What went before a restart is not known, and a limit holds through a kill too.
     pub(super) fn of(limit: RateLimit) -> Self {
-        Self { pacer: Mutex::new(pacer(limit)), changed: Notify::new() }
+        let pacer = match limit {
+            RateLimit::None => None,
+            RateLimit::PerSecond(rate) => Some(Pacer::behind_another(rate, Instant::now().into_std())),
+        };
+        Self { pacer: Mutex::new(pacer), changed: Notify::new() }
     }
 
     /// Another limit from now on, for those too who wait already.

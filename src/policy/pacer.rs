@@ -34,6 +34,13 @@ impl Pacer {
         Self { rate, even: None, recent: VecDeque::new(), recent_events: 0 }
     }
 
+    /// A pacer that follows on one of which nothing is known but that it kept to the same limit until `now`: that of the process
+    /// before, which may have ended a moment ago. Nothing goes for a second.
+    #[must_use]
+    pub fn behind_another(rate: NonZeroU32, now: Instant) -> Self {
+        Self { recent: VecDeque::from([(now, rate.get())]), recent_events: rate.get().into(), ..Self::new(rate) }
+    }
+
     /// Events in a second.
     #[must_use]
     pub const fn rate(&self) -> NonZeroU32 {
@@ -98,6 +105,19 @@ mod tests {
             sent[start..].iter().take_while(|(at, _)| *at < end).map(|(_, events)| events).sum()
         };
         (0..sent.len()).map(from).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn behind_another_pacer_no_second_has_more_than_the_limit() {
+        let start = Instant::now();
+        let mut before = pacer(26);
+        let mut sent: Vec<(Instant, u32)> = (0..60).map(|_| (before.book(1, start), 1)).collect();
+        let killed = start + Duration::from_millis(1_700);
+        sent.retain(|(at, _)| *at < killed);
+        let mut after = Pacer::behind_another(before.rate(), killed);
+        sent.extend((0..60).map(|_| (after.book(1, killed), 1)));
+        assert!(busiest_second(&sent) <= 26, "{}", busiest_second(&sent));
+        assert_eq!(sent.iter().find(|(at, _)| *at > killed).map(|(at, _)| *at - killed), Some(SECOND));
     }
 
     #[test]
