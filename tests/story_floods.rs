@@ -8,6 +8,7 @@ mod process;
 mod sums;
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     process::Command,
     sync::{
@@ -206,6 +207,53 @@ async fn nine_floods_end_their_connections_and_nobody_elses() {
     memory_comes_back(&shared, before).await;
     shared = settled(shared).await;
     scene = Arc::into_inner(shared).expect("all attackers are gone");
+    scene.all_arrived().await;
+    sums.held().await;
+}
+
+/// A page asks for twenty scripts at one time and takes them slowly: none of them is refused, though most wait for the others for
+/// longer than an answer may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_link_gets_all_the_scripts_that_it_asked_for() {
+    const SCRIPTS: u32 = 20;
+    const SCRIPT_BYTES: usize = 100 << 10;
+    const STEP_BYTES: u32 = 32 << 10;
+    let mut scene = Scene::set("relay_timeout = \"1s\"").await;
+    let sums = Sums::watch(scene.metrics());
+    let script = Some("x".repeat(SCRIPT_BYTES));
+    scene.segment.faults().add(Rule::always(Fault::Status { status: 200, retry_after: None, body: script }).for_path("/analytics-next/"));
+    let mut stream = scene.tls(b"h2").await.unwrap();
+    let mut asked = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // A stream may have a mebibyte at a time; what is slow is the connection.
+    asked.extend(frame(SETTINGS, 0, 0, &[0, 4, 0, 0x10, 0, 0]));
+    for n in 0..SCRIPTS {
+        asked.extend(frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &block(GET, "/analytics-next/bundles/large.js")));
+    }
+    stream.write_all(&asked).await.unwrap();
+    let (begun, mut untold, mut ended) = (Instant::now(), 0, 0);
+    let mut taken: BTreeMap<u32, usize> = BTreeMap::new();
+    while ended < SCRIPTS {
+        let mut head = [0; 9];
+        timeout(Duration::from_secs(10), stream.read_exact(&mut head)).await.expect("it goes on").unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        if head[3] == DATA {
+            *taken.entry(id).or_default() += payload.len();
+            untold += length;
+        }
+        ended += u32::from([DATA, HEADERS].contains(&head[3]) && head[4] & END_STREAM != 0);
+        if untold >= STEP_BYTES {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            stream.write_all(&frame(WINDOW_UPDATE, 0, 0, &untold.to_be_bytes())).await.unwrap();
+            untold = 0;
+        }
+    }
+    println!("{SCRIPTS} scripts in {:?}", begun.elapsed());
+    assert!(begun.elapsed() > Duration::from_millis(1_200), "nobody waited for long enough to prove anything");
+    assert!(taken.len() == SCRIPTS as usize && taken.values().all(|bytes| *bytes == SCRIPT_BYTES), "{taken:?}");
+    scene.healthy(Duration::from_millis(100)).await;
     scene.all_arrived().await;
     sums.held().await;
 }
