@@ -267,7 +267,12 @@ async fn a_flood_of_connections_leaves_files_for_the_journal() {
     command.args(["-c", "ulimit -n 200 && exec \"$0\" \"$@\""]).arg(segue.get_program());
     let mut scene = Scene::set_by(command, "body_bytes_max = \"1MiB\"\ninflated_bytes_max = \"1MiB\"").await;
     let sums = Sums::watch(scene.metrics());
-    assert!(scene.log().contains("connections_capped"), "{}", scene.process.said());
+    // The log is written by a thread of its own.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !scene.log().contains("connections_capped") {
+        assert!(Instant::now() < deadline, "{}", scene.process.said());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let mut flood = Vec::new();
     for _ in 0..1_000 {
         flood.push(TcpStream::connect(("127.0.0.1", scene.port)).await.unwrap());

@@ -46,7 +46,7 @@ pub(super) enum RelayError {
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Answers in memory at one time, over all clients: so many slow readers of so many scripts take no more than this.
-const ANSWERS_BYTES_MAX: usize = 32 << 20;
+const ANSWERS_BYTES_MAX: usize = 24 << 20;
 /// What a script or settings are taken to need before they are there. The answer to anything but a GET is a few words: it waits
 /// for no room, so that a flood of scripts cannot keep an event from Segment.
 const FETCHED_BYTES: u32 = 256 << 10;
