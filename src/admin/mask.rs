@@ -34,6 +34,8 @@ const PERSONAL: [&str; 20] = [
     "latitude",
     "longitude",
 ];
+/// Objects whose name is a product's and nobody's.
+const NAMED_THINGS: [&str; 5] = ["app", "library", "os", "campaign", "network"];
 /// Members all of whose values tell of a person.
 const PERSONAL_WHOLE: [&str; 2] = ["traits", "device"];
 
@@ -66,7 +68,7 @@ impl Hub {
 
 /// The event without what tells of a person.
 pub(super) fn masked(event: Value) -> Value {
-    mask(event, Within::Anything, 0)
+    mask(event, Within::Anything, "", 0)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,18 +77,19 @@ enum Within {
     Person,
 }
 
-fn mask(value: Value, within: Within, depth: usize) -> Value {
+fn mask(value: Value, within: Within, parent: &str, depth: usize) -> Value {
     match value {
         _ if depth > DEPTH_MAX => Value::from(MASK),
-        Value::Array(items) => items.into_iter().map(|item| mask(item, within, depth + 1)).collect(),
+        Value::Array(items) => items.into_iter().map(|item| mask(item, within, parent, depth + 1)).collect(),
         Value::Object(members) => members
             .into_iter()
             .map(|(name, value)| {
                 let plain = plain(&name);
-                let personal = PERSONAL.contains(&plain.as_str()) && !(depth == 0 && plain == "name");
+                let is_things = plain == "name" && (depth == 0 || NAMED_THINGS.contains(&parent));
+                let personal = PERSONAL.contains(&plain.as_str()) && !is_things;
                 let inside =
                     if within == Within::Person || PERSONAL_WHOLE.contains(&plain.as_str()) || personal { Within::Person } else { within };
-                (name, mask(value, inside, depth + 1))
+                (name, mask(value, inside, &plain, depth + 1))
             })
             .collect(),
         Value::Null => Value::Null,
@@ -113,12 +116,12 @@ mod tests {
         let event = json!({
             "type": "track", "event": "Order", "name": "Cart", "userId": "u1", "anonymous_id": null,
             "properties": { "total": 12, "email": "a@b.c", "items": [{ "First-Name": "Ann", "sku": "x" }] },
-            "context": { "ip": "203.0.113.9", "traits": { "plan": { "tier": 3 } }, "library": { "version": "1" } },
+            "context": { "ip": "203.0.113.9", "traits": { "plan": { "tier": 3 } }, "library": { "name": "js", "version": "1" } },
         });
         let want = json!({
             "type": "track", "event": "Order", "name": "Cart", "userId": "***", "anonymous_id": null,
             "properties": { "total": 12, "email": "***", "items": [{ "First-Name": "***", "sku": "x" }] },
-            "context": { "ip": "***", "traits": { "plan": { "tier": "***" } }, "library": { "version": "1" } },
+            "context": { "ip": "***", "traits": { "plan": { "tier": "***" } }, "library": { "name": "js", "version": "1" } },
         });
         assert_eq!(masked(event), want);
     }

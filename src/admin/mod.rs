@@ -17,10 +17,14 @@ mod rates;
 mod replays;
 mod router;
 mod routes;
+mod sent;
+mod series;
 mod server;
 mod socket;
 mod status;
 mod stream;
+mod tapped;
+mod versions;
 
 pub use server::{AdminServer, Hub, Live};
 pub use socket::SocketError;

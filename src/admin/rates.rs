@@ -9,9 +9,10 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
+    delivery::{LaneControl, Latencies},
     ingress::Counters,
     journal::{Journal, LaneId},
-    model::SourceId,
+    model::{Destination, PerDestination, SourceId},
 };
 
 /// How often totals are looked at.
@@ -35,6 +36,8 @@ struct Look {
     delivered: HashMap<LaneId, u64>,
     /// Events received.
     received: HashMap<SourceId, u64>,
+    /// How long answers took.
+    latencies: PerDestination<Option<Latencies>>,
 }
 
 /// Events a second, over the last minute or since the start; 0 before there is anything to tell.
@@ -46,13 +49,22 @@ pub(super) struct Paces {
 
 impl Rates {
     /// Remembers how things stand now.
-    pub(super) fn look(&self, journal: &Journal, counters: &Counters) {
-        let look = Look::now(journal, counters);
+    pub(super) fn look(&self, journal: &Journal, counters: &Counters, lanes: &LaneControl) {
+        let latencies = |destination| Some(lanes.destination(destination).latencies);
+        let look = Look { latencies: PerDestination::from_fn(latencies), ..Look::now(journal, counters) };
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         while looks.front().is_some_and(|oldest| look.at.duration_since(oldest.at) > SPAN) {
             looks.pop_front();
         }
         looks.push_back(look);
+    }
+
+    /// How long the answers of a destination took in the last minute, when that is what it took up to now; None: nothing is known of
+    /// the time before.
+    pub(super) fn latencies(&self, destination: Destination, now: &Latencies) -> Option<Latencies> {
+        let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let then = looks.front()?.latencies.of(destination).as_ref()?;
+        Some(now.since(then))
     }
 
     /// Compares how things stand now with the oldest look.
@@ -71,7 +83,7 @@ impl Rates {
 impl Look {
     fn now(journal: &Journal, counters: &Counters) -> Self {
         let delivered = journal.ledger().into_iter().map(|(id, ledger)| (id, ledger.delivered)).collect();
-        Self { at: Instant::now(), delivered, received: counters.received().into_iter().collect() }
+        Self { at: Instant::now(), delivered, received: counters.received().into_iter().collect(), latencies: PerDestination::default() }
     }
 }
 

@@ -17,9 +17,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     answer::{Problems, Refusal, good},
     caller::Caller,
-    lanes, limits, purge, quarantine, replays, routes as flips,
+    lanes, limits, purge, quarantine, replays, routes as flips, sent, series,
     server::Hub,
-    status, stream,
+    status, stream, versions,
 };
 use crate::wire::{self, ProblemCode, schema};
 
@@ -74,6 +74,10 @@ fn described() -> (Router<Hub>, Document) {
         .routes(routes!(status::drain_on))
         .routes(routes!(status::drain_off))
         .routes(routes!(stream::stream))
+        .routes(routes!(series::series))
+        .routes(routes!(versions::versions))
+        .routes(routes!(sent::diffs))
+        .routes(routes!(sent::event))
         .routes(routes!(lanes::list))
         .routes(routes!(lanes::hold))
         .routes(routes!(lanes::release))
@@ -113,7 +117,8 @@ impl Turns {
     fn of(&self, path: &str) -> Option<&Semaphore> {
         match path {
             path if path.starts_with("/v1/kill") => None,
-            "/v1/replays" | "/v1/replays/plan" => Some(&self.reads),
+            "/v1/replays" | "/v1/replays/plan" | "/v1/versions" | "/v1/diffs" => Some(&self.reads),
+            path if path.starts_with("/v1/events/") => Some(&self.reads),
             _ => Some(&self.usual),
         }
     }

@@ -26,6 +26,7 @@ use super::{
     caller::{Caller, gid_of},
     rates::Rates,
     router::{BODY_BYTES_MAX, router},
+    series::Series,
     socket::{Socket, SocketError},
     stream::{self, Stage},
 };
@@ -38,6 +39,7 @@ use crate::{
     journal::Journal,
     model::WallTime,
     routing::Sources,
+    tap::Tap,
     wire::ProblemCode,
 };
 
@@ -73,14 +75,17 @@ pub struct Hub {
     pub draining: Arc<AtomicBool>,
     /// The sources: their names, and the keys that must not be told.
     pub sources: Arc<ArcSwap<Sources>>,
+    /// Where events are seen as they pass.
+    pub tap: Arc<Tap>,
     /// What the server itself keeps: to be empty at the start.
     pub live: Arc<Live>,
 }
 
-/// Rates of the last minute, and viewers.
+/// Rates of the last minute, series of the last day, and viewers.
 #[derive(Debug, Default)]
 pub struct Live {
     pub(super) rates: Rates,
+    pub(super) series: Series,
     pub(super) stage: Stage,
 }
 

@@ -17,8 +17,11 @@ use super::{
 };
 use crate::{
     control::Reloader,
+    delivery::{Answers, Latencies},
+    ingress::Count,
     journal::{Health, SpillQuota},
     model::{Destination, Role},
+    routing::Source,
     wire::{self, DestinationStatus, JournalStatus, Lane, Trouble, schema},
 };
 
@@ -69,9 +72,25 @@ pub(super) fn of(hub: &Hub, lanes: &[Lane]) -> wire::Status {
         sources: standing.sources.len() as u64,
         drift,
         received_per_second: told(paces.received_all()),
-        destinations: Destination::ALL.map(|destination| destination_status(destination, lanes)).to_vec(),
+        destinations: Destination::ALL.map(|destination| destination_status(hub, destination, lanes)).to_vec(),
         journal: journal(hub),
     }
+}
+
+/// What came of each configured source.
+pub(super) fn sources(hub: &Hub) -> Vec<wire::SourceFigures> {
+    let paces = hub.live.rates.paces(&hub.journal, &hub.counters);
+    let figures = |source: &Source| {
+        let counts = hub.counters.source(&source.id);
+        wire::SourceFigures {
+            source: source.id.to_string(),
+            received: counts.received.iter().map(Count::value).sum(),
+            received_per_second: told(paces.received(&source.id)),
+            relayed: counts.relayed.value(),
+            unjournalled: counts.unjournalled.value(),
+        }
+    };
+    hub.sources.load().list().iter().map(|source| figures(source)).collect()
 }
 
 fn journal(hub: &Hub) -> JournalStatus {
@@ -94,7 +113,8 @@ pub(super) const fn state(health: Health) -> &'static str {
     }
 }
 
-fn destination_status(destination: Destination, lanes: &[Lane]) -> DestinationStatus {
+fn destination_status(hub: &Hub, destination: Destination, lanes: &[Lane]) -> DestinationStatus {
+    let standing = hub.lanes.destination(destination);
     let lanes: Vec<&Lane> = lanes.iter().filter(|lane| lane.destination == destination.label()).collect();
     let count = |state: &str| lanes.iter().filter(|lane| lane.state == state).count() as u64;
     DestinationStatus {
@@ -106,7 +126,24 @@ fn destination_status(destination: Destination, lanes: &[Lane]) -> DestinationSt
         held: count("held"),
         parked: count("parked"),
         reachable: count("unreachable") == 0,
+        breaker: standing.breaker.map(|breaker| breaker.label().to_owned()).unwrap_or_default(),
+        latency: hub.live.rates.latencies(destination, &standing.latencies).and_then(|latencies| latency(&latencies)),
+        answers: answers(standing.answers),
+        limit: hub.lanes.limit_of(destination).to_string(),
+        paced: standing.paced,
+        in_flight: lanes.iter().map(|lane| lane.in_flight).sum(),
     }
+}
+
+fn answers(answers: Answers) -> wire::Answers {
+    let Answers { ok, throttled, refused, failed, unanswered } = answers;
+    wire::Answers { ok, throttled, refused, failed, unanswered }
+}
+
+/// None: there was no answer.
+fn latency(latencies: &Latencies) -> Option<wire::Latency> {
+    let millis = |share| latencies.quantile(share).map(|took| told(took.as_secs_f64() * 1e3));
+    Some(wire::Latency { p50_ms: millis(0.5)?, p90_ms: millis(0.9)?, p99_ms: millis(0.99)?, answers: latencies.answers() })
 }
 
 fn troubles(hub: &Hub, lanes: &[Lane]) -> Vec<Trouble> {

@@ -35,6 +35,10 @@ pub(super) fn register(
         spills(sheet, &read);
     });
     delivery.register(exposition);
+    let tap = delivery.tap();
+    exposition.on_scrape(move |sheet| {
+        sheet.gauge("segue_tap_on", "Whether somebody looks at events as they pass", &[], f64::from(u8::from(tap.is_on())));
+    });
     let sources = Arc::clone(sources);
     exposition.on_scrape(move |sheet| routes(sheet, &sources.load()));
     if let Some(certificates) = certificates.cloned() {

@@ -187,6 +187,7 @@ impl Sidecar {
             clock,
             settings: config.ingress.clone(),
             counters: Arc::clone(&counters),
+            tap: delivery.tap(),
             durations: exposition.histogram("segue_request_duration_seconds", "From a request's arrival to its answer", &[]),
             memory: Arc::new(Semaphore::new(memory_permits(&config))),
             heavy: Desk::heavy(),
@@ -227,6 +228,7 @@ impl Sidecar {
             started_at: desk.clock.now(),
             draining: Arc::clone(&draining),
             sources,
+            tap: delivery.tap(),
             live: Arc::default(),
         };
         let admin = start_admin(&config, hub);

@@ -4,6 +4,7 @@
 //! before it is confirmed; that two changes never happen at once; and that a change of a source that changed since it was looked at
 //! is refused. It never touches what was journalled before.
 
+mod attribution;
 mod kill_file;
 mod lanes;
 mod purge;
@@ -12,18 +13,22 @@ mod reload;
 mod replay_run;
 mod replay_scan;
 mod replays;
+mod sent;
 mod standing;
 mod switchboard;
+mod versions;
 mod watch;
 
 pub use kill_file::{KillFile, POLL_INTERVAL};
 pub use purge::{PurgeAsked, Purged};
-pub use recent::Recent;
+pub use recent::{Recent, app_of};
 pub use reload::{Read, Refusal, ReloadError, Reloaded, Reloader, Reread};
 pub use replay_scan::Found;
 pub use replays::{ReplayError, ReplayStanding, ReplayState, Replayer, WeakReplayer};
+pub use sent::{DiffGroup, SentDifference, SentDiffs, SentEvent};
 pub use standing::{
     Asked, Audit, FlipError, Flipped, KeyMoved, LimitAsked, LimitStanding, Reconfigured, SourceStanding, Standing, Undoing,
 };
 pub use switchboard::{Kill, Switchboard};
+pub use versions::{VersionSeen, Versions};
 pub use watch::ConfigWatch;

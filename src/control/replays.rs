@@ -18,6 +18,8 @@ use super::{
     FlipError, Recent, Switchboard, recent,
     replay_run::{self, Ended, Tools},
     replay_scan::{self, Found},
+    sent::{self, SentDiffs, SentEvent},
+    versions::{self, Versions},
 };
 use crate::{
     clock::Clock,
@@ -234,6 +236,36 @@ impl Replayer {
     pub async fn recent(&self, source: &SourceId) -> Result<Recent, ReplayError> {
         let (dir, source) = (self.inner.tools.dir.clone(), source.clone());
         let looked = tokio::task::spawn_blocking(move || recent::look(&dir, &source)).await;
+        Ok(looked.map_err(io::Error::other)??)
+    }
+
+    /// Which apps and libraries events came from of late, by the newest part of the journal.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn versions(&self) -> Result<Versions, ReplayError> {
+        let dir = self.inner.tools.dir.clone();
+        let looked = tokio::task::spawn_blocking(move || versions::look(&dir)).await;
+        Ok(looked.map_err(io::Error::other)??)
+    }
+
+    /// What each side gets of the newest event with that messageId in the newest part of the journal; None: it is not there.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn sent(&self, message_id: String, source: Option<SourceId>) -> Result<Option<SentEvent>, ReplayError> {
+        let dir = self.inner.tools.dir.clone();
+        let looked = tokio::task::spawn_blocking(move || sent::find(&dir, &message_id, source.as_ref())).await;
+        Ok(looked.map_err(io::Error::other)??)
+    }
+
+    /// Where both sides differ, over the newest events of the journal.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn diffs(&self, source: Option<SourceId>) -> Result<SentDiffs, ReplayError> {
+        let dir = self.inner.tools.dir.clone();
+        let looked = tokio::task::spawn_blocking(move || sent::compare(&dir, source.as_ref())).await;
         Ok(looked.map_err(io::Error::other)??)
     }
 

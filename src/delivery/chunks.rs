@@ -60,6 +60,11 @@ impl<P> Chunks<P> {
         self.waiting.front_mut()
     }
 
+    /// The request to be sent next, or the one that is out.
+    pub(super) fn first(&self) -> Option<&Chunk<P>> {
+        self.waiting.front()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

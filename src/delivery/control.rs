@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     office::Office,
-    status::{LaneState, LaneStatus},
+    status::{DestinationStanding, LaneState, LaneStatus},
 };
 use crate::{
     journal::{ChangeError, LaneId},
@@ -46,6 +46,12 @@ impl LaneControl {
     #[must_use]
     pub fn lanes(&self) -> Vec<LaneStatus> {
         self.office.statuses()
+    }
+
+    /// How a destination stands, all its lanes together.
+    #[must_use]
+    pub fn destination(&self, destination: Destination) -> DestinationStanding {
+        self.office.destination(destination)
     }
 
     /// How one lane stands; None: there is no such lane.

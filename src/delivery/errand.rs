@@ -29,6 +29,7 @@ use crate::{
     policy::{Outcome, RetryAfter},
     protocol::{self, Edits},
     routing::{Region, Source, Sources},
+    tap::Tap,
     upstream::{Call, Fault, Upstream},
 };
 
@@ -52,6 +53,8 @@ pub(super) struct Way {
     pub(super) hold: watch::Sender<Option<WallTime>>,
     /// Rung when an operator wants the lane to try again at once.
     pub(super) nudge: Notify,
+    /// Who looks at events as they pass.
+    pub(super) tap: Arc<Tap>,
 }
 
 /// What all lanes of the process share.
@@ -96,6 +99,8 @@ pub(super) struct Answered {
     pub(super) status: u16,
     /// The start of the answer's body, or what went wrong.
     pub(super) text: String,
+    /// From the request to the answer, or to what went wrong; 0: nothing was sent.
+    pub(super) took: Duration,
 }
 
 impl Gates {
@@ -227,7 +232,7 @@ async fn deliver(way: &Way, events: u32, cargo: &Cargo) -> Option<(Outcome, Answ
     let source = way.source()?;
     let (call, edits) = match write_call(way, &source, cargo) {
         Ok(written) => written,
-        Err(text) => return Some((Outcome::Unsendable, Answered { status: 0, text })),
+        Err(text) => return Some((Outcome::Unsendable, Answered { text, ..Answered::default() })),
     };
     let (outcome, answer) = send(way, &gate.upstream, call).await;
     let answer = Answered { text: without_keys(&source, answer.text), ..answer };
@@ -243,6 +248,7 @@ async fn deliver(way: &Way, events: u32, cargo: &Cargo) -> Option<(Outcome, Answ
 }
 
 async fn send(way: &Way, upstream: &Upstream, call: Call) -> (Outcome, Answered) {
+    let started = Instant::now();
     match upstream.send(call).await {
         Ok(answer) => {
             let status = answer.status.as_u16();
@@ -250,12 +256,12 @@ async fn send(way: &Way, upstream: &Upstream, call: Call) -> (Outcome, Answered)
             let header = answer.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = header.and_then(|value| RetryAfter::parse(value, way.clock.now()));
             let text = if answer.status.is_success() { String::new() } else { excerpt(&answer.body) };
-            (Outcome::Answered { status, retry_after }, Answered { status, text })
+            (Outcome::Answered { status, retry_after }, Answered { status, text, took: answer.elapsed })
         }
         Err(error) => {
             way.figures.count_fault(way.id.destination, error.fault);
             let outcome = if error.fault == Fault::Request { Outcome::Unsendable } else { Outcome::Unanswered };
-            (outcome, Answered { status: 0, text: error.to_string() })
+            (outcome, Answered { status: 0, text: error.to_string(), took: started.elapsed() })
         }
     }
 }

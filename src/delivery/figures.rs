@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use super::{latency::LatencyCounters, status::Answers};
 use crate::{
     dialect::{Rule, Rules},
     model::{Destination, PerDestination},
@@ -20,6 +21,7 @@ use crate::{
 /// The counters of all lanes. Plain atomics: counting never waits.
 pub(super) struct Figures {
     attempts: PerDestination<Attempts>,
+    latencies: PerDestination<LatencyCounters>,
     durations: OnceLock<PerDestination<Histogram>>,
     edits: [AtomicU64; EDITS.len()],
     rules: [AtomicU64; RULES],
@@ -58,6 +60,7 @@ impl Default for Figures {
         };
         Self {
             attempts: PerDestination::from_fn(attempts),
+            latencies: PerDestination::default(),
             durations: OnceLock::new(),
             edits: std::array::from_fn(|_| AtomicU64::new(0)),
             rules: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -73,6 +76,7 @@ impl Figures {
         if let Some(count) = self.attempts.of(destination).statuses.get(usize::from(status)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+        self.latencies.of(destination).count(elapsed);
         if let Some(durations) = self.durations.get() {
             durations.of(destination).observe(elapsed.as_secs_f64());
         }
@@ -83,6 +87,28 @@ impl Figures {
         if let Some(at) = FAULTS.iter().position(|known| *known == fault) {
             self.attempts.of(destination).faults[at].fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How long answers took, since the start.
+    pub(super) fn latencies(&self, destination: Destination) -> super::Latencies {
+        self.latencies.of(destination).read()
+    }
+
+    /// How requests ended, since the start.
+    pub(super) fn answers(&self, destination: Destination) -> Answers {
+        let attempts = self.attempts.of(destination);
+        let mut answers =
+            Answers { unanswered: attempts.faults.iter().map(|count| count.load(Ordering::Relaxed)).sum(), ..Answers::default() };
+        for (status, count) in attempts.statuses.iter().enumerate() {
+            let class = match status {
+                200..=299 => &mut answers.ok,
+                429 => &mut answers.throttled,
+                500..=999 => &mut answers.failed,
+                _ => &mut answers.refused,
+            };
+            *class += count.load(Ordering::Relaxed);
+        }
+        answers
     }
 
     /// Counts the edits of a Segment copy that arrived.

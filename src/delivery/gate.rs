@@ -16,7 +16,7 @@ use super::settings::Pace;
 use crate::{
     chance,
     model::RateLimit,
-    policy::{Admission, Backoff, Breaker, Outcome, Pacer, Ramp, RetryBudget, Sign, Turn},
+    policy::{Admission, Backoff, Breaker, BreakerState, Outcome, Pacer, Ramp, RetryBudget, Sign, Turn},
     upstream::Upstream,
 };
 
@@ -122,6 +122,11 @@ impl Gate {
     /// Whether requests are let through.
     pub(super) fn is_passing(&self) -> bool {
         self.condition().breaker.is_passing()
+    }
+
+    /// Whether requests are let through, in a word.
+    pub(super) fn breaker(&self) -> BreakerState {
+        self.condition().breaker.state()
     }
 
     fn report(&self, pass: &Pass<'_>) {

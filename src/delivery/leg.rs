@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{chunks::Cut, records::Ends};
+use super::{chunks::Cut, records::Ends, tapped::Carried};
 use crate::{
     journal::{Entry, Position, Quarantined},
     model::{Encoding, Envelope, WallTime},
@@ -28,6 +28,9 @@ pub(super) trait Leg: Send {
 
     /// Whether a request that failed before has waited long enough at `now`.
     fn owes_retry(&self, now: Instant) -> bool;
+
+    /// What the request that is out under `ticket` carries.
+    fn carried(&self, ticket: usize) -> Vec<Carried>;
 
     /// Takes in how a request ended.
     fn settle(&mut self, ticket: usize, fate: Fate, ends: &mut Ends);

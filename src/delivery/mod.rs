@@ -17,6 +17,7 @@ mod figures;
 mod gate;
 #[cfg(test)]
 mod gate_tests;
+mod latency;
 mod leg;
 #[cfg(test)]
 mod leg_tests;
@@ -33,12 +34,14 @@ mod sabotage;
 mod segment;
 mod settings;
 mod status;
+mod tapped;
 mod window;
 
 #[cfg(test)]
 pub(crate) use sabotage::{Sabotage, sabotage};
 
 pub use control::{HoldError, LaneControl};
+pub use latency::Latencies;
 pub use office::{Delivery, Upstreams};
 pub use settings::{Batch, Pace, Settings};
-pub use status::{LaneState, LaneStatus, ParkReason};
+pub use status::{Answers, DestinationStanding, LaneState, LaneStatus, ParkReason};

@@ -24,7 +24,7 @@ use super::{
     runner::{Bounds, Runner},
     segment::SegmentLeg,
     settings::Settings,
-    status::{Board, LaneState, LaneStatus},
+    status::{Board, DestinationStanding, LaneState, LaneStatus},
 };
 use crate::{
     clock::Clock,
@@ -32,6 +32,7 @@ use crate::{
     model::{Destination, PerDestination, RateLimit, SourceId, WallTime},
     policy::Backoff,
     routing::{Region, Source, Sources},
+    tap::Tap,
     telemetry::{Exposition, Sheet},
     upstream::Upstream,
 };
@@ -67,6 +68,7 @@ pub(super) struct Office {
     /// What RudderStack was sent; None: that is not remembered.
     seen: Option<Arc<Seen>>,
     figures: Arc<Figures>,
+    tap: Arc<Tap>,
     control: watch::Sender<Control>,
     lanes: Mutex<BTreeMap<LaneId, Desk>>,
     /// Since when the kill switch is on; None: it is off.
@@ -108,6 +110,7 @@ impl Delivery {
             gates,
             packers: Arc::default(),
             figures: Arc::default(),
+            tap: Arc::default(),
             control: watch::Sender::new(Control::Deliver(0)),
             lanes: Mutex::default(),
             killed: Mutex::default(),
@@ -134,6 +137,12 @@ impl Delivery {
     #[must_use]
     pub fn control(&self) -> LaneControl {
         LaneControl::new(Arc::clone(&self.office))
+    }
+
+    /// The tap that hears what becomes of events.
+    #[must_use]
+    pub fn tap(&self) -> Arc<Tap> {
+        Arc::clone(&self.office.tap)
     }
 
     /// Puts delivery's figures on the exposition.
@@ -262,6 +271,7 @@ impl Office {
             control: self.control.subscribe(),
             hold: watch::Sender::new(self.held_since(id)),
             nudge: tokio::sync::Notify::new(),
+            tap: Arc::clone(&self.tap),
         });
         let bounds = Bounds {
             in_flight_max: pace.in_flight_max.max(1),
@@ -320,6 +330,16 @@ impl Office {
         let mut statuses: Vec<LaneStatus> = self.lanes().values().map(|desk| desk.way.status()).collect();
         statuses.sort_by(|a, b| a.id.cmp(&b.id));
         statuses
+    }
+
+    pub(super) fn destination(&self, destination: Destination) -> DestinationStanding {
+        let gates = [Region::Us, Region::Eu].map(|region| self.gates.of(destination, region));
+        DestinationStanding {
+            breaker: gates.into_iter().flatten().map(Gate::breaker).max(),
+            answers: self.figures.answers(destination),
+            latencies: self.figures.latencies(destination),
+            paced: self.figures.paced.of(destination).load(Ordering::Relaxed),
+        }
     }
 
     fn fill(&self, sheet: &mut Sheet) {

@@ -78,6 +78,11 @@ impl<T> Order<T> {
     }
 
     /// An unfinished envelope; None when it is finished.
+    pub(super) fn get(&self, ticket: Ticket) -> Option<&T> {
+        self.items.get(ticket)?.as_ref().map(|item| &item.value)
+    }
+
+    /// An unfinished envelope, to be changed; None when it is finished.
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut T> {
         self.items.get_mut(ticket)?.as_mut().map(|item| &mut item.value)
     }

@@ -1,10 +1,14 @@
 //! Records on their way, and how their events ended.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::journal::{Entry, Position, Quarantined, Tally};
+use super::tapped::Carried;
+use crate::{
+    journal::{Entry, Position, Quarantined, Tally},
+    tap::Tap,
+};
 
 /// How one event ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub(super) enum End {
 pub(super) struct Ends {
     pub(super) quarantined: VecDeque<Quarantined>,
     pub(super) complete: Vec<(Position, Tally)>,
+    /// Who is told of what ends without a request.
+    pub(super) tap: Arc<Tap>,
 }
 
 /// The records of a lane whose events end one by one.
@@ -37,26 +43,33 @@ struct Record {
     position: Position,
     /// Its bytes: what is refused of it goes to quarantine with its envelope.
     payload: Bytes,
+    /// What the tap knows it by.
+    whole: Carried,
     left: u32,
     tally: Tally,
 }
 
 impl Records {
     /// Takes up a record.
-    pub(super) fn open(&mut self, entry: &Entry) -> usize {
+    pub(super) fn open(&mut self, entry: &Entry, whole: Carried) -> usize {
         let Entry { position, payload, planned } = entry.clone();
         self.payload_bytes += payload.len();
         let at = self.free.pop().unwrap_or(self.slots.len());
         if at == self.slots.len() {
             self.slots.push(None);
         }
-        self.slots[at] = Some(Record { position, payload, left: planned, tally: Tally::default() });
+        self.slots[at] = Some(Record { position, payload, whole, left: planned, tally: Tally::default() });
         at
     }
 
     /// Where a record stands in the journal.
     pub(super) fn position(&self, at: usize) -> Position {
         self.slots[at].as_ref().map_or_else(Position::default, |record| record.position)
+    }
+
+    /// What the tap knows an event of a record by; None when the record is complete.
+    pub(super) fn carried(&self, at: usize, index: u32) -> Option<Carried> {
+        self.slots[at].as_ref().map(|record| record.whole.event(index))
     }
 
     /// A record's bytes.
@@ -99,7 +112,10 @@ mod tests {
     #[test]
     fn a_record_is_complete_with_its_last_event() {
         let (mut records, mut ends) = (Records::default(), Ends::default());
-        let first = records.open(&Entry { position: Position { volume: 1, offset: 8 }, payload: Bytes::from_static(b"12345"), planned: 3 });
+        let first = records.open(
+            &Entry { position: Position { volume: 1, offset: 8 }, payload: Bytes::from_static(b"12345"), planned: 3 },
+            Carried::nobody(),
+        );
         records.end(first, End::Delivered, 2, &mut ends);
         assert!(ends.complete.is_empty());
         assert_eq!((records.payload(first), records.payload_bytes()), (Bytes::from_static(b"12345"), 5));

@@ -42,8 +42,8 @@ pub(super) struct Resends {
 pub(super) struct Leaving {
     /// The prints of its events, resends not among them.
     pub(super) prints: Vec<u128>,
-    /// Records, each once for every resend in it that waits for this one.
-    pub(super) waiting: Vec<usize>,
+    /// The resends that wait for it: their records, and their places in those.
+    pub(super) waiting: Vec<(usize, u32)>,
 }
 
 /// What an event is.
@@ -96,14 +96,14 @@ impl Resends {
         Self { seen, source: SourcePrint::of(source), on_its_way: HashMap::default(), records: HashMap::new() }
     }
 
-    /// Looks at an event of the record at `position`, which its lane knows by the number `record`.
-    pub(super) fn look(&mut self, message: MessagePrint, position: Position, record: usize) -> Sight {
+    /// Looks at an event of the record at `position`: `place` is the number that its lane knows the record by, and the event's index.
+    pub(super) fn look(&mut self, message: MessagePrint, position: Position, place: (usize, u32)) -> Sight {
         let print = message.within(self.source);
         if let Some(earlier) = self.on_its_way.get(&print) {
             if *earlier == position {
                 return Sight::Again;
             }
-            self.records.entry(*earlier).or_default().waiting.push(record);
+            self.records.entry(*earlier).or_default().waiting.push(place);
             return Sight::Waits;
         }
         if self.seen.window().holds(print) {

@@ -17,12 +17,14 @@ use super::{
     records::{End, Ends, Records},
     resends::{Resends, Sight},
     settings::Batch,
+    tapped::Carried,
 };
 use crate::{
     dialect::{self, Facts, Translation},
     journal::{Entry, Position, Quarantined},
     model::{Destination, Envelope, Frame, Head, MessagePrint, Origin, Reading, WallTime, json::Raw},
     routing::Person,
+    tap::Outcome,
 };
 
 /// A source's events on their way to RudderStack.
@@ -108,7 +110,7 @@ impl RudderStackLeg {
     fn spread(&mut self, opened: &Opened, items: &[Raw<'_>], frame: Frame<'_>, entry: &Entry, now: WallTime, ends: &mut Ends) {
         let envelope = &opened.envelope;
         let selection = envelope.plan.events.of(Destination::RudderStack);
-        let record = self.records.open(entry);
+        let record = self.records.open(entry, Carried::whole(envelope));
         let mut found = 0;
         for (index, item) in (0_u32..).zip(items) {
             let at = index as usize;
@@ -125,10 +127,10 @@ impl RudderStackLeg {
             // What an operator has sent again was seen before, of course.
             let is_repeated = entry.is_redriven() || matches!(envelope.origin, Origin::Replay(_));
             let resends = self.resends.as_mut().filter(|_| !is_repeated);
-            match resends.map_or(Sight::New, |resends| resends.look(message, entry.position, record)) {
+            match resends.map_or(Sight::New, |resends| resends.look(message, entry.position, (record, index))) {
                 Sight::New => {}
                 Sight::Again => {
-                    self.records.end(record, End::Deduplicated, 1, ends);
+                    self.end_unsent(record, index, End::Deduplicated, ends);
                     continue;
                 }
                 Sight::Waits => continue,
@@ -144,7 +146,7 @@ impl RudderStackLeg {
                     let event = Bytes::copy_from_slice(item.text().as_bytes());
                     let alone = alone(envelope, &opened.inflated, items, at, Destination::RudderStack);
                     ends.quarantined.push_back(refused.event(entry.position, index, event, alone));
-                    self.records.end(record, End::Quarantined, 1, ends);
+                    self.end_unsent(record, index, End::Quarantined, ends);
                 }
             }
         }
@@ -170,6 +172,17 @@ impl RudderStackLeg {
     /// So many events are not kept back for more.
     fn enough(&self) -> usize {
         self.batch().events_max.min(GATHER_EVENTS)
+    }
+
+    /// Ends an event that was never sent.
+    fn end_unsent(&mut self, record: usize, index: u32, end: End, ends: &mut Ends) {
+        if ends.tap.is_on()
+            && let Some(carried) = self.records.carried(record, index)
+        {
+            let outcome = if end == End::Deduplicated { Outcome::Deduplicated } else { Outcome::Quarantined };
+            ends.tap.settle([carried.unsent(Destination::RudderStack, outcome)]);
+        }
+        self.records.end(record, end, 1, ends);
     }
 
     fn end(&mut self, piece: &Piece, end: End, ends: &mut Ends) {
@@ -259,6 +272,11 @@ impl Leg for RudderStackLeg {
         self.slots.iter().any(|slot| matches!(slot.state, SlotState::Waiting(at) if at <= now))
     }
 
+    fn carried(&self, ticket: usize) -> Vec<Carried> {
+        let pieces = self.slots[ticket].chunks.first().map(|chunk| &chunk.pieces);
+        pieces.into_iter().flatten().filter_map(|piece| self.records.carried(piece.record, piece.index)).collect()
+    }
+
     fn settle(&mut self, ticket: usize, fate: Fate, ends: &mut Ends) {
         let slot = &mut self.slots[ticket];
         slot.state = match fate {
@@ -291,8 +309,8 @@ impl Leg for RudderStackLeg {
     fn leave(&mut self, position: Position, ends: &mut Ends) -> Vec<u128> {
         let Some(resends) = &mut self.resends else { return Vec::new() };
         let leaving = resends.leave(position);
-        for record in leaving.waiting {
-            self.records.end(record, End::Deduplicated, 1, ends);
+        for (record, index) in leaving.waiting {
+            self.end_unsent(record, index, End::Deduplicated, ends);
         }
         leaving.prints
     }

@@ -96,7 +96,7 @@ pub(super) struct Runner<L> {
 
 impl<L: Leg> Runner<L> {
     pub(super) fn new(lane: Lane, leg: L, way: Arc<Way>, bounds: Bounds) -> Self {
-        let (control, hold) = (way.control.clone(), way.hold.subscribe());
+        let (control, hold, tapped_by) = (way.control.clone(), way.hold.subscribe(), Arc::clone(&way.tap));
         Self {
             lane,
             leg,
@@ -106,7 +106,7 @@ impl<L: Leg> Runner<L> {
             flights: FuturesUnordered::new(),
             standing: Standing::Good,
             streak: Streak::default(),
-            ends: Ends::default(),
+            ends: Ends { tap: tapped_by, ..Ends::default() },
             hold,
             deferred: None,
             pushbacks: 0,
@@ -274,6 +274,10 @@ impl<L: Leg> Runner<L> {
             Outcome::Unanswered if is_broken(Sabotage::RetryDropped) => Verdict::Delivered,
             _ => verdict,
         };
+        if self.way.tap.is_on() {
+            let (carried, to) = (self.leg.carried(ticket), self.way.id.destination);
+            self.way.tap.settle(carried.iter().map(|part| part.answered(to, verdict, &answer, carried.len())));
+        }
         let fate = match verdict {
             Verdict::Delivered => {
                 self.delivered();
@@ -345,7 +349,7 @@ impl<L: Leg> Runner<L> {
 
     /// A refusal for good. Its reason is the first line of the answer, in the vendor's words.
     fn refused(&self, answer: Answered) -> Refused {
-        let Answered { status, text } = answer;
+        let Answered { status, text, .. } = answer;
         let line = text.lines().next().unwrap_or_default();
         let reason = if line.is_empty() || line.len() > REASON_BYTES_MAX { format!("answered {status}") } else { line.to_owned() };
         Refused { reason, status, answer: text, at: self.way.clock.now() }

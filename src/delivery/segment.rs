@@ -12,6 +12,7 @@ use super::{
     leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, Retries, give_up, guarded},
     order::{Order, Ticket},
     records::Ends,
+    tapped::Carried,
 };
 use crate::{
     journal::{Entry, Position, Quarantined, Tally},
@@ -74,6 +75,10 @@ impl Leg for SegmentLeg {
 
     fn owes_retry(&self, now: Instant) -> bool {
         self.delayed.peek().is_some_and(|Reverse((at, _))| *at <= now)
+    }
+
+    fn carried(&self, ticket: Ticket) -> Vec<Carried> {
+        self.order.get(ticket).map(|held| Carried::whole(&held.opened.envelope)).into_iter().collect()
     }
 
     fn settle(&mut self, ticket: Ticket, fate: Fate, ends: &mut Ends) {

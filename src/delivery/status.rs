@@ -8,9 +8,11 @@ use std::{
     },
 };
 
+use super::latency::Latencies;
 use crate::{
     journal::LaneId,
     model::{WallTime, inert},
+    policy::BreakerState,
 };
 
 /// A lane, as it stands.
@@ -28,6 +30,34 @@ pub struct LaneStatus {
     pub in_flight: usize,
     /// Requests that had to be sent again, since start.
     pub retries: u64,
+}
+
+/// A destination, as it stands: all its lanes together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationStanding {
+    /// Whether requests are let through to it; the worse of its regions. None: nothing is sent there, as it has no address.
+    pub breaker: Option<BreakerState>,
+    /// How requests ended, since the start.
+    pub answers: Answers,
+    /// How long answers took, since the start.
+    pub latencies: Latencies,
+    /// Events that wait for a limit.
+    pub paced: u64,
+}
+
+/// Requests by how they ended, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Answers {
+    /// 2xx.
+    pub ok: u64,
+    /// 429.
+    pub throttled: u64,
+    /// Any other status below 500.
+    pub refused: u64,
+    /// 5xx.
+    pub failed: u64,
+    /// No answer.
+    pub unanswered: u64,
 }
 
 /// What a lane is doing.

@@ -13,6 +13,7 @@ mod body;
 mod client_ip;
 mod connection;
 mod counters;
+mod decided;
 mod descriptors;
 mod framing;
 mod head_guard;
@@ -26,6 +27,7 @@ mod room;
 mod settings;
 mod standing;
 mod suspension;
+mod tapped;
 
 pub use counters::{Count, Counters, SourceCounts};
 pub use listener::{Ingress, ListenError};

@@ -3,13 +3,16 @@
 use bytes::Bytes;
 use http::{Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
+use tokio::time::Instant;
 
 use super::{
     Desk,
     bodies::Arriving,
     body::{held, read_body},
+    decided::Decided,
     relay::requested_host,
-    request::{Call, Decided, RETRY_AFTER_S, Reply, said, unread},
+    request::{Call, RETRY_AFTER_S, Reply, said, unread},
+    tapped,
 };
 use crate::{
     model::{Destination, Encoding, Endpoint, EnvelopeId, Selection},
@@ -33,7 +36,12 @@ impl Desk {
                 call.parts.headers.remove(header::CONTENT_ENCODING);
             }
         }
-        self.relay_call(&call, Some(&decided.source)).await
+        let started = Instant::now();
+        let reply = self.relay_call(&call, Some(&decided.source)).await;
+        if !matches!(call.endpoint, Endpoint::Pixel(_)) && reply.status().is_success() && self.tap.is_on() {
+            self.tap.settle([tapped::relayed(id, decided, reply.status(), started.elapsed())]);
+        }
+        reply
     }
 
     /// Relays a call that the journal would have kept, had it been able to. It would have borne an answer that speaks of the moment

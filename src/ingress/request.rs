@@ -17,18 +17,19 @@ use super::{
     bodies::Arriving,
     body::{BodyError, held, read_body, take},
     client_ip::client_ip,
-    framing,
+    decided::{Decided, Way},
+    framing, tapped,
 };
 use crate::{
     chance,
     clock::Clock,
     journal::{AppendError, Journal, Record},
     model::{
-        BasicAuth, Destination, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, Naming, Origin, Outline, PerDestination, Plan,
-        Reading, Selection,
+        BasicAuth, Destination, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, Naming, Origin, Outline, PerDestination, Reading,
     },
-    protocol::{self, Answer, BadRequest, Discard, InflateError, InflateLimits, Target},
+    protocol::{self, Answer, BadRequest, InflateError, InflateLimits, Target},
     routing::{Facts, Inquiry, Person, Source, Sources, decide, unversioned},
+    tap::Tap,
     telemetry::Histogram,
 };
 
@@ -50,6 +51,8 @@ pub struct Desk {
     pub settings: Settings,
     /// What happened.
     pub counters: Arc<Counters>,
+    /// Who looks at events as they pass.
+    pub tap: Arc<Tap>,
     /// From the request's arrival to its answer.
     pub durations: Histogram,
     /// The memory that bodies may take together, in bytes.
@@ -77,62 +80,6 @@ pub(super) struct Call {
     pub(super) body: Bytes,
     pub(super) encoding: Encoding,
     client_ip: Option<IpAddr>,
-}
-
-/// What a readable call says: whose it is, its events, where they go.
-pub(super) struct Decided {
-    pub(super) source: Arc<Source>,
-    key_print: [u8; 8],
-    kinds: Vec<Option<EventKind>>,
-    /// What the routes say.
-    plan: Plan,
-    way: Way,
-    /// RudderStack events that nobody keeps, as the source's lane to RudderStack is over its quota of disk.
-    left_out: u64,
-    /// Why Segment will drop some of the events after its 200 (protocol.md 1.6).
-    discards: Vec<Discard>,
-    /// Where the events stand in it.
-    outline: Option<Outline>,
-    /// The body as plain JSON.
-    pub(super) inflated: Bytes,
-}
-
-/// How Segment's share of a call travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// From the journal, like RudderStack's.
-    Journal,
-    /// Live, as only Segment can judge it: a body above its limit, a token that is not ours to keep.
-    Live,
-    /// Live, as the journal does not take it.
-    Instead,
-}
-
-impl Decided {
-    /// What the journal is to deliver.
-    fn kept_plan(&self) -> Plan {
-        let mut plan = self.plan.clone();
-        if self.way != Way::Journal {
-            plan.events.segment = Selection::None;
-        }
-        plan
-    }
-
-    /// Goes on without the journal for a destination whose lane is over its quota of disk; None: there is no way without it. Segment
-    /// is asked live then. Without RudderStack, Segment gets the events of RudderStack alone as well: no event is worse off than
-    /// without segue.
-    fn leave_out(&mut self, destination: Destination, on_full: OnFull) -> Option<()> {
-        let can_be_live = on_full == OnFull::Relay && self.way == Way::Journal;
-        match destination {
-            Destination::Segment if can_be_live => self.way = Way::Instead,
-            Destination::RudderStack if !self.plan.events.segment.is_none() => {
-                self.left_out = std::mem::take(&mut self.plan.events.rudderstack).count(self.kinds.len()) as u64;
-                self.plan.events.segment = Selection::All;
-            }
-            Destination::Segment | Destination::RudderStack => return None,
-        }
-        Some(())
-    }
 }
 
 impl Desk {
@@ -311,12 +258,14 @@ impl Desk {
 
     /// Journals what is decided and says so; asks Segment live where only Segment can answer.
     async fn keep(&self, call: Call, id: EnvelopeId, mut decided: Box<Decided>) -> Reply {
+        let watched = self.watched(id, call.endpoint);
         let appended = self.append(&call, id, &mut decided).await;
         let has_segment = !decided.plan.events.segment.is_none();
         let counts = self.counters.source(&decided.source.id);
         let events = decided.kinds.len() as u64;
         match appended {
             Ok(()) => {
+                tapped::pass(watched, &decided);
                 counts.unjournalled.add(decided.left_out);
                 for kind in &decided.kinds {
                     let index = kind.and_then(|kind| EventKind::ALL.iter().position(|known| *known == kind));
@@ -350,6 +299,7 @@ impl Desk {
                 if reply.status().is_success() {
                     counts.relayed.add(events);
                     counts.unjournalled.add(missing);
+                    tapped::pass_live(watched, &decided);
                 }
                 reply
             }

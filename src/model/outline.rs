@@ -61,6 +61,20 @@ impl Outline {
     }
 }
 
+impl Outline {
+    /// The event at `index` in the body that the outline was made of, without reading the others; None when there is none.
+    #[must_use]
+    pub fn event<'a>(&self, index: usize, body: &'a [u8]) -> Option<Raw<'a>> {
+        self.events.get(index)?.place.cut_alone(body)
+    }
+
+    /// What stands as `context` beside the events of that body; None when nothing does.
+    #[must_use]
+    pub fn context<'a>(&self, body: &'a [u8]) -> Option<&'a str> {
+        self.frame[1]?.cut_alone(body).map(Raw::text)
+    }
+}
+
 impl Place {
     fn of(raw: Raw<'_>, body: &[u8]) -> Option<Self> {
         let start = (raw.text().as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
@@ -70,6 +84,11 @@ impl Place {
     fn cut(self, text: &str) -> Option<Raw<'_>> {
         let start = self.start as usize;
         Raw::accepted(text.get(start..start + self.length as usize)?)
+    }
+
+    fn cut_alone(self, body: &[u8]) -> Option<Raw<'_>> {
+        let start = self.start as usize;
+        Raw::accepted(std::str::from_utf8(body.get(start..start + self.length as usize)?).ok()?)
     }
 }
 
@@ -87,5 +106,8 @@ mod tests {
         assert_eq!(items, reading.items);
         assert_eq!((frame.sent_at, frame.context, frame.integrations), (reading.frame.sent_at, reading.frame.context, None));
         assert!(outline.cut(&body[..20]).is_none(), "another body");
+        assert_eq!([0, 1].map(|index| outline.event(index, body)), [0, 1].map(|index| reading.items.get(index).copied()));
+        assert_eq!((outline.event(2, body), outline.context(body)), (None, reading.frame.context.map(Raw::text)));
+        assert!(outline.event(0, &body[..20]).is_none(), "another body");
     }
 }

@@ -33,6 +33,29 @@ enum State {
     Recovering { allowed: u32, failures: u32, trips: u32 },
 }
 
+/// Whether requests are let through, in a word; the worse is the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BreakerState {
+    /// They are.
+    Passing,
+    /// One at a time, or a few more with each answer: it is being found out whether the destination is back.
+    Probing,
+    /// They are not.
+    Blocked,
+}
+
+impl BreakerState {
+    /// `passing`, `probing` or `blocked`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Passing => "passing",
+            Self::Probing => "probing",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
 /// A recovery that has not proved itself yet.
 #[derive(Debug, Clone, Copy)]
 struct Relapse {
@@ -81,6 +104,16 @@ impl Breaker {
     #[must_use]
     pub const fn new(failures_max: u32, backoff: Backoff) -> Self {
         Self { failures_max, backoff, state: State::Passing { failures: 0, relapse: None }, epoch: 0, out: 0 }
+    }
+
+    /// Whether requests are let through.
+    #[must_use]
+    pub const fn state(&self) -> BreakerState {
+        match self.state {
+            State::Passing { .. } => BreakerState::Passing,
+            State::Probing { .. } | State::Recovering { .. } => BreakerState::Probing,
+            State::Blocked { .. } => BreakerState::Blocked,
+        }
     }
 
     /// Asks to send a request at `now`. Who is admitted must [`report`](Self::report) once.

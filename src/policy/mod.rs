@@ -12,7 +12,7 @@ mod streak;
 mod verdict;
 
 pub use backoff::Backoff;
-pub use breaker::{Admission, Breaker, Sign, Turn};
+pub use breaker::{Admission, Breaker, BreakerState, Sign, Turn};
 pub use budget::RetryBudget;
 pub use pacer::Pacer;
 pub use ramp::Ramp;

@@ -9,7 +9,11 @@ mod problem;
 mod quarantine;
 mod replay;
 mod route;
+mod sent;
+mod series;
 mod status;
+mod tap;
+mod versions;
 
 pub use lane::{Health, HoldAsked, Lane, LaneAnswer, Lanes, Ledger, Me, PurgeAnswer, PurgeAsked};
 pub use limit::{Limit, LimitAsked, LimitChanged, Limits};
@@ -20,7 +24,11 @@ pub use route::{
     AppShare, AuditVerdict, Impact, KeyMoved, KillAsked, KillStatus, Recent, ReloadAnswer, ReloadAsked, RouteAsked, RouteChanged,
     RouteEvent, RouteHistory, RouteShares, Routes, RoutesChanged, Shift, SourceRoute, SourceRule, UndoAsked,
 };
-pub use status::{DestinationStatus, Figures, JournalStatus, Lost, Snapshot, Status, Trouble};
+pub use sent::{DiffGroup, Difference, SentCopy, SentDiffs, SentEvent};
+pub use series::{Lines, Series, SourceLines};
+pub use status::{Answers, DestinationStatus, Figures, JournalStatus, Latency, Lost, Snapshot, SourceFigures, Status, Trouble};
+pub use tap::{Tap, TapOutcome, TapRow};
+pub use versions::{VersionSeen, Versions};
 
 /// How many entries of the quarantine one answer has at most.
 pub const PAGE_ENTRIES_MAX: usize = 100;
@@ -71,6 +79,16 @@ pub mod schema {
     pub const SNAPSHOT: &str = "segue.snapshot/v1";
     /// [`Figures`](super::Figures)
     pub const FIGURES: &str = "segue.figures/v1";
+    /// [`Series`](super::Series)
+    pub const SERIES: &str = "segue.series/v1";
+    /// [`Tap`](super::Tap)
+    pub const TAP: &str = "segue.tap/v1";
+    /// [`SentEvent`](super::SentEvent)
+    pub const SENT_EVENT: &str = "segue.sent-event/v1";
+    /// [`SentDiffs`](super::SentDiffs)
+    pub const SENT_DIFFS: &str = "segue.sent-diffs/v1";
+    /// [`Versions`](super::Versions)
+    pub const VERSIONS: &str = "segue.versions/v1";
     /// [`Problem`](super::Problem)
     pub const PROBLEM: &str = "segue.problem/v1";
 }

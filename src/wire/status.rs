@@ -85,6 +85,52 @@ pub struct DestinationStatus {
     pub parked: u64,
     /// Whether it answers.
     pub reachable: bool,
+    /// `passing`, `probing` or `blocked`: whether requests are let through to it. Empty: nothing is sent there, as it has no address.
+    #[serde(default)]
+    pub breaker: String,
+    /// How fast it answered over the last minute; None: it answered nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// How requests ended, since the start.
+    #[serde(default)]
+    pub answers: Answers,
+    /// The limit of all its lanes together: `200/s`, or `none`. Empty: the sidecar is older than that.
+    #[serde(default)]
+    pub limit: String,
+    /// Events that wait for a limit.
+    #[serde(default)]
+    pub paced: u64,
+    /// Requests in flight.
+    #[serde(default)]
+    pub in_flight: u64,
+}
+
+/// How long answers took, from a request to its answer, in milliseconds: upper bounds of their classes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Latency {
+    /// Half of them were faster.
+    pub p50_ms: f64,
+    /// Nine of ten were.
+    pub p90_ms: f64,
+    /// All but one of a hundred were.
+    pub p99_ms: f64,
+    /// How many there were.
+    pub answers: u64,
+}
+
+/// Requests by how they ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Answers {
+    /// 2xx.
+    pub ok: u64,
+    /// 429.
+    pub throttled: u64,
+    /// 4xx but 429, and 3xx.
+    pub refused: u64,
+    /// 5xx.
+    pub failed: u64,
+    /// No answer: no connection, no time, a broken one.
+    pub unanswered: u64,
 }
 
 /// The journal.
@@ -114,6 +160,24 @@ pub struct Snapshot {
     pub routes: Routes,
     /// The lanes.
     pub lanes: Vec<Lane>,
+    /// What came of each source.
+    #[serde(default)]
+    pub sources: Vec<SourceFigures>,
+}
+
+/// What came of one source since the start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SourceFigures {
+    /// The source's id.
+    pub source: String,
+    /// Events that apps sent.
+    pub received: u64,
+    /// The same a second, over the last minute.
+    pub received_per_second: f64,
+    /// Events of them that were relayed live to Segment instead of journalled for it.
+    pub relayed: u64,
+    /// Events of them that RudderStack was to get and never will: they could not be journalled.
+    pub unjournalled: u64,
 }
 
 /// What a viewer hears while something goes on: figures are totals, so a missed one is made up for by the next.
@@ -125,6 +189,9 @@ pub struct Figures {
     pub status: Status,
     /// The lanes that are not as they were.
     pub lanes: Vec<Lane>,
+    /// The sources that are not as they were.
+    #[serde(default)]
+    pub sources: Vec<SourceFigures>,
 }
 
 /// What a viewer hears when it was too slow: the next event is a snapshot.

@@ -1,0 +1,123 @@
+//! What is said to the tap, and what a viewer takes from it.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::model::{Destination, Endpoint, EnvelopeId, Outline, PerDestination, Selection, SourceId, WallTime};
+
+/// An accepted request, as ingress tells of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Passed<'a> {
+    /// Whose it is.
+    pub source: &'a SourceId,
+    /// When it arrived.
+    pub at: WallTime,
+    /// By which path it came.
+    pub endpoint: Endpoint,
+    /// How many events it has.
+    pub events: usize,
+    /// Which of them go where.
+    pub plan: &'a PerDestination<Selection>,
+    /// The inflated body.
+    pub body: &'a [u8],
+    /// Where they stand in it; None: they cannot be shown, and count as lost when they are picked.
+    pub outline: Option<&'a Outline>,
+}
+
+/// What became of events at one destination, so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// The envelope that they came in.
+    pub envelope: EnvelopeId,
+    /// How many events the envelope that was sent has: an event that is sent again alone has the id of the envelope that it came in.
+    pub events: u32,
+    /// Which one of them; None: all that were planned for the destination.
+    pub index: Option<u32>,
+    /// Where they went.
+    pub destination: Destination,
+    /// What became of them.
+    pub outcome: Outcome,
+    /// The status of the answer; 0: there was none.
+    pub status: u16,
+    /// From the request that carried them to the answer; 0 when there was no request.
+    pub took: Duration,
+}
+
+/// What can become of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered with 2xx.
+    Delivered,
+    /// It is sent again, alone or with others.
+    Retry,
+    /// Refused for good.
+    Quarantined,
+    /// Its lane stands until somebody puts a key or a URL right.
+    Parked,
+    /// A resend of one that went before: it was not sent.
+    Deduplicated,
+}
+
+impl Outcome {
+    /// One word, in small letters.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Retry => "retry",
+            Self::Quarantined => "quarantined",
+            Self::Parked => "parked",
+            Self::Deduplicated => "deduplicated",
+        }
+    }
+}
+
+/// What one viewer has seen since the last time.
+#[derive(Debug, Default)]
+pub struct Catch {
+    /// Events that passed.
+    pub seen: u64,
+    /// Those of them that were picked, and for which there was no room.
+    pub lost: u64,
+    /// Those of them that were picked, oldest first.
+    pub rows: Vec<Row>,
+    /// What became of these and of those picked before, oldest first.
+    pub ends: Vec<Ended>,
+}
+
+/// One event that was picked.
+#[derive(Debug)]
+pub struct Row {
+    /// Its number among all events that this viewer saw, from 1.
+    pub id: u64,
+    /// When it arrived.
+    pub at: WallTime,
+    /// Whose it is.
+    pub source: SourceId,
+    /// The envelope that it came in.
+    pub envelope: EnvelopeId,
+    /// Its place among the events of that envelope.
+    pub index: usize,
+    /// By which path it came.
+    pub endpoint: Endpoint,
+    /// Its JSON.
+    pub event: Box<str>,
+    /// What stood as `context` beside the events of its batch; None: nothing did.
+    pub context: Option<Arc<str>>,
+    /// Where it goes.
+    pub to: PerDestination<bool>,
+}
+
+/// What became of an event that was picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// The event's number.
+    pub id: u64,
+    /// Where it went.
+    pub destination: Destination,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The status of the answer; 0: there was none.
+    pub status: u16,
+    /// From the request that carried it to the answer.
+    pub took: Duration,
+}
