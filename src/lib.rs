@@ -16,7 +16,7 @@
 //! | 4 settings | [`config`] [`control`] (routes that change while running) | compose every module's own `Settings`; load, check |
 //! | 5 control | [`admin`] | show and change the running system |
 //! | 6 whole | [`app`] [`standin`] | the running sidecar; the two vendors, played for demos and tests |
-//! | 7 shows | [`demo`] [`simulation`] | sidecar, stand-ins and traffic in one process; the same in virtual time, for tests |
+//! | 7 shows | [`demo`] [`simulation`] [`tui`] | sidecar, stand-ins and traffic in one process; the same in virtual time, for tests; the dashboard |
 //! | 8 faces | [`cli`] | talk to people |
 //!
 //! [`simulation`]: # "only in test builds"
@@ -55,5 +55,6 @@ pub mod standin;
 pub mod tap;
 pub mod telemetry;
 pub mod tls;
+pub mod tui;
 pub mod upstream;
 pub mod wire;

@@ -33,12 +33,9 @@ pub type Asked<T> = Result<T, Exit>;
 impl Attached {
     /// The sidecar that the user named, else that of the configuration. The error is how the command ends; it is told already.
     pub fn find(manner: &Manner, talk: &Talk) -> anyhow::Result<Asked<Self>> {
-        let socket = match manner.attach() {
-            Some(path) => named(path),
-            None => match configured(manner, talk) {
-                Ok(socket) => socket,
-                Err(exit) => return Ok(Err(exit)),
-            },
+        let socket = match socket(manner, talk) {
+            Ok(socket) => socket,
+            Err(exit) => return Ok(Err(exit)),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot start")?;
         Ok(Ok(Self { client: Client::new(&socket, TIMEOUT), runtime }))
@@ -62,6 +59,14 @@ impl Attached {
     /// Asks for a change.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, talk: &Talk) -> Asked<T> {
         self.runtime.block_on(self.client.post(path, body)).map_err(|error| told(&error, talk))
+    }
+}
+
+/// The socket that the user named, else that of the configuration. The error is how the command ends; it is told already.
+pub fn socket(manner: &Manner, talk: &Talk) -> Asked<PathBuf> {
+    match manner.attach() {
+        Some(path) => Ok(named(path)),
+        None => configured(manner, talk),
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     replay_flags::ReplayCommand,
     route_flags::{AuditCommand, KillCommand, RouteCommand},
     state_flags::{DrainCommand, StatusFlags},
+    top_flags::{Theme, TopFlags},
 };
 use crate::{
     app::Attention,
@@ -73,6 +74,7 @@ impl Command {
         matches!(
             self,
             Self::Status(_)
+                | Self::Top(_)
                 | Self::Drain { .. }
                 | Self::Route { .. }
                 | Self::Replay { .. }
@@ -92,6 +94,7 @@ impl Command {
     #[must_use]
     pub const fn has_no_end(&self) -> bool {
         match self {
+            Self::Top(_) => true,
             Self::Status(flags) => flags.watch,
             Self::Replay { command: ReplayCommand::List(flags) } => flags.watch,
             _ => false,
@@ -142,6 +145,8 @@ pub enum Command {
     Run(RunFlags),
     /// Run stand-ins of both vendors, the sidecar and traffic on loopback: no account, no configuration.
     Demo(DemoFlags),
+    /// Watch the running sidecar in the terminal, and change its routes.
+    Top(TopFlags),
     /// Check the configuration and tell everything that is wrong with it.
     Check(CheckFlags),
     /// Certificates of the TLS listener.
@@ -261,7 +266,7 @@ impl RunFlags {
 /// Flags of `demo`.
 #[derive(Debug, Clone, Args)]
 pub struct DemoFlags {
-    /// Print no live figures, only the summary; exit 1 when anything was lost.
+    /// Show nothing while it runs, only the summary; exit 1 when anything was lost.
     #[arg(long, env = "SEGUE_DEMO_HEADLESS")]
     pub headless: bool,
     /// Stop after so many seconds; without it, on ctrl-c.
@@ -273,6 +278,15 @@ pub struct DemoFlags {
     /// The seed of the traffic, to see the same again.
     #[arg(long, value_name = "N", env = "SEGUE_DEMO_SEED")]
     pub seed: Option<u64>,
+    /// Print a line of figures each second instead of the dashboard; so it is without a terminal.
+    #[arg(long, env = "SEGUE_DEMO_PLAIN", hide_env = true)]
+    pub plain: bool,
+    /// Write ASCII alone in the dashboard; so it is where the locale is not UTF-8.
+    #[arg(long, env = "SEGUE_DEMO_ASCII", hide_env = true)]
+    pub ascii: bool,
+    /// The colours of the dashboard.
+    #[arg(long, value_enum, default_value = "auto", env = "SEGUE_DEMO_THEME", hide_env = true)]
+    pub theme: Theme,
 }
 
 /// Flags of `check`.

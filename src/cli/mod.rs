@@ -33,6 +33,8 @@ mod run;
 mod state_flags;
 mod status;
 mod talk;
+mod top;
+mod top_flags;
 mod unknown;
 mod version;
 
@@ -116,6 +118,7 @@ fn carry_out(manner: &Manner, command: Command, matches: &ArgMatches, talk: &Tal
             Err(exit) => Ok(exit),
         },
         Command::Demo(flags) => run::demo(&flags, talk),
+        Command::Top(flags) => top::top(manner, flags, talk),
         Command::Check(flags) => check::check(manner, &flags, matches, talk),
         Command::Certs { command: CertsCommand::Init(flags) } => certs::init(manner, &flags, talk),
         Command::Config { command: ConfigCommand::Init } => config::init(manner, talk),

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -17,6 +18,7 @@ use super::{
     Exit,
     command::{DemoFlags, StandinFlags, Vendor},
     talk::{Form, Talk},
+    top,
 };
 use crate::{
     app::{self, Attention, Ending, Urgency},
@@ -25,6 +27,7 @@ use crate::{
     demo::{self, Outcome},
     standin::{self, Key, Options},
     telemetry::{self, flush_log, start_logging},
+    tui,
 };
 
 /// Runs the sidecar until it is asked to stop.
@@ -66,17 +69,34 @@ fn settings(loaded: &Loaded) -> BTreeMap<String, String> {
     fixed.map(|setting| (setting.key.clone(), setting.value.clone())).collect()
 }
 
-/// Runs the demo; fails when an acknowledged event did not arrive.
+/// Runs the demo, with the dashboard where there is a terminal; fails when an acknowledged event did not arrive.
 pub fn demo(flags: &DemoFlags, talk: &Talk) -> anyhow::Result<Exit> {
-    let settings = telemetry::Settings { level: "warn".to_owned(), ..telemetry::Settings::default() };
-    start_logging(&settings)?;
+    let is_seen = io::stdout().is_terminal() && io::stdin().is_terminal();
+    let has_dashboard = is_seen && !flags.headless && !flags.plain && talk.form() == Form::Text;
+    // A line of the log in the middle of the dashboard would be read by nobody.
+    let level = if has_dashboard { "off" } else { "warn" };
+    start_logging(&telemetry::Settings { level: level.to_owned(), ..telemetry::Settings::default() })?;
+    let is_silent = has_dashboard || flags.headless || talk.form() == Form::Json;
     let options = demo::Options {
         duration: flags.seconds.map(Duration::from_secs),
         rate: flags.rate,
         seed: flags.seed.unwrap_or_else(|| u64::from(std::process::id())),
-        live: if flags.headless || talk.form() == Form::Json { demo::Live::Silent } else { demo::Live::EachSecond },
+        live: if is_silent { demo::Live::Silent } else { demo::Live::EachSecond },
     };
-    match runtime()?.block_on(demo::run(options, &mut io::stdout()))? {
+    let look = top::look(flags.ascii, flags.theme, talk);
+    let mut failed = None;
+    let beside = async |socket: PathBuf| {
+        if !has_dashboard {
+            return std::future::pending().await;
+        }
+        let options = tui::Options { socket, name: "demo".to_owned(), look, operate: false, screen: None };
+        failed = tui::run(options).await.err();
+    };
+    let outcome = runtime()?.block_on(demo::run(options, &mut io::stdout(), beside))?;
+    if let Some(error) = failed {
+        talk.error(&error.into());
+    }
+    match outcome {
         Outcome::Whole => Ok(Exit::Done),
         Outcome::Lost(_) => Ok(Exit::Failed),
     }

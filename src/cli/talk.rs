@@ -62,6 +62,11 @@ impl Talk {
         self.form
     }
 
+    /// Whether colour is welcome on stdout.
+    pub fn is_painted(&self) -> bool {
+        self.paint.stdout == Brush::Coloured
+    }
+
     /// Prints a result.
     ///
     /// # Errors

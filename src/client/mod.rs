@@ -1,6 +1,8 @@
-//! The client of the admin API: one request over the sidecar's unix socket, within a time.
+//! The client of the admin API: one request over the sidecar's unix socket, within a time; or its live stream.
 //!
-//! It owns one connection for the length of one request. It never retries, and never takes more than its bound.
+//! It owns one connection for the length of one request or stream. It never retries, and never takes more than its bound.
+
+mod events;
 
 use std::{
     io,
@@ -17,6 +19,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
 use crate::wire::Problem;
+
+pub use events::{EventStream, ServerEvent};
 
 /// An answer larger than this is refused: a page of large events fits.
 const ANSWER_BYTES_MAX: usize = 64 << 20;

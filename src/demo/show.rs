@@ -2,13 +2,14 @@
 
 use std::{
     io::{self, Write},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use http::StatusCode;
 use tokio::{
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     time::{Instant, MissedTickBehavior, interval},
 };
 
@@ -45,7 +46,7 @@ pub struct Options {
 pub enum Live {
     /// A line of figures each second.
     EachSecond,
-    /// Nothing before the summary.
+    /// Nothing before the summary: somebody else shows it.
     Silent,
 }
 
@@ -92,16 +93,27 @@ const IN_FLIGHT_MAX: usize = 64;
 /// How long the last events may take to arrive.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 
-/// Runs the demo and writes what happens to `out`, in plain lines.
+/// Runs the demo and writes what happens to `out`, in plain lines. Meanwhile `beside` looks at it by its admin socket; traffic ends
+/// when that does, or its time is over.
 ///
 /// # Errors
 /// When a part does not start or `out` cannot be written.
-pub async fn run(options: Options, out: &mut (impl Write + Send)) -> Result<Outcome, DemoError> {
+pub async fn run(options: Options, out: &mut (impl Write + Send), beside: impl AsyncFnOnce(PathBuf)) -> Result<Outcome, DemoError> {
     let dir = TemporaryDir::new()?;
     let stage = Arc::new(stage::build(&dir.0).await?);
     opening(out, &stage, options)?;
     let account = Arc::new(Account::default());
-    play(options, out, &stage, &account).await?;
+    let enough = Notify::new();
+    let looking = async {
+        beside(stage.socket.clone()).await;
+        enough.notify_one();
+        std::future::pending::<()>().await;
+    };
+    // Whoever still looks when the time is over is gone before anything else is written.
+    tokio::select! {
+        played = play(options, out, &stage, &account, &enough) => played?,
+        () = looking => {}
+    }
     writeln!(out, "\ntraffic ended; waiting for the last events to arrive")?;
     stage.drain(DRAIN_MAX).await;
     let lines = account.settle(&stage.arrived());
@@ -131,7 +143,13 @@ fn opening(out: &mut impl Write, stage: &Stage, options: Options) -> io::Result<
 }
 
 /// Sends at the asked rate and prints a line each second.
-async fn play(options: Options, out: &mut impl Write, stage: &Arc<Stage>, account: &Arc<Account>) -> Result<(), DemoError> {
+async fn play(
+    options: Options,
+    out: &mut impl Write,
+    stage: &Arc<Stage>,
+    account: &Arc<Account>,
+    enough: &Notify,
+) -> Result<(), DemoError> {
     let (mut random, slots) = (Random::seeded(options.seed), Arc::new(Semaphore::new(IN_FLIGHT_MAX)));
     let started = Instant::now();
     let end = options.duration.map(|duration| started + duration);
@@ -143,6 +161,7 @@ async fn play(options: Options, out: &mut impl Write, stage: &Arc<Stage>, accoun
         tokio::select! {
             _ = ticks.tick() => {}
             () = &mut interrupt => break,
+            () = enough.notified() => break,
         }
         if end.is_some_and(|end| Instant::now() >= end) {
             break;

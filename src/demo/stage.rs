@@ -1,6 +1,11 @@
 //! What the demo runs on: two stand-ins, a CA, a sidecar, a client that trusts it.
 
-use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     show::DemoError,
@@ -25,6 +30,8 @@ pub(super) struct Stage {
     /// The apps' way in: TLS, trusting the local CA and nothing else of it.
     pub client: Upstream,
     pub sources: Vec<(App, Arc<Source>)>,
+    /// Where the sidecar's admin API listens.
+    pub socket: PathBuf,
 }
 
 /// Builds everything below `dir`.
@@ -48,6 +55,7 @@ pub(super) async fn build(dir: &Path) -> Result<Stage, DemoError> {
     let to = |url: String| upstream::Settings { url, ca_file: Some(made.root.clone()), ..upstream::Settings::default() };
     let mut config = config(dir, settings, to(segment.url()), to(rudderstack.url()));
     config.sources = sources.iter().map(|(_, source)| source.clone()).collect();
+    let socket = config.admin_socket().unwrap_or_default();
     let sidecar = Sidecar::start_with(config, clock).await?;
 
     let address = sidecar.tls_address().ok_or(DemoError::NoTls)?;
@@ -57,7 +65,7 @@ pub(super) async fn build(dir: &Path) -> Result<Stage, DemoError> {
         ..upstream::Settings::default()
     })?;
     let sources = sources.into_iter().map(|(app, source)| (app, Arc::new(source))).collect();
-    Ok(Stage { sidecar, segment, rudderstack, client, sources })
+    Ok(Stage { sidecar, segment, rudderstack, client, sources, socket })
 }
 
 impl Stage {
