@@ -119,7 +119,8 @@ pub(super) struct App {
     pub(super) help: Option<Help>,
     armed_until: Option<Duration>,
     pub(super) zoomed: bool,
-    pub(super) follows: bool,
+    /// The newest event of the tap that is shown: whoever reads is not carried away. None: it follows.
+    pub(super) tap_until: Option<u64>,
     pub(super) noise: bool,
     pub(super) unified: bool,
     pub(super) revealed: bool,
@@ -163,7 +164,7 @@ impl App {
             help: None,
             armed_until: None,
             zoomed: false,
-            follows: true,
+            tap_until: None,
             noise: false,
             unified: false,
             revealed: false,

@@ -42,7 +42,7 @@ impl App {
             Action::Freeze => {
                 self.freeze();
             }
-            Action::Follow => self.follows = !self.follows,
+            Action::Follow => self.follow(self.tap_until.is_some()),
             Action::Zoom => self.zoomed = !self.zoomed,
             Action::Longer | Action::Shorter => self.turn_window(action == Action::Longer),
             Action::Noise => self.noise = !self.noise,
@@ -103,7 +103,18 @@ impl App {
         let sight = self.sight_mut(pane);
         sight.selected = key;
         if pane == Pane::Tap {
-            self.follows = action == Action::Last;
+            self.follow(action == Action::First);
+        }
+    }
+
+    /// Has the tap go on, or stand as it is.
+    fn follow(&mut self, on: bool) {
+        if on {
+            self.tap_until = None;
+            self.sight_mut(Pane::Tap).selected = None;
+        } else if self.tap_until.is_none() {
+            let newest = self.data().tapped.rows().next_back().map(|passed| passed.row.id);
+            self.tap_until = newest;
         }
     }
 

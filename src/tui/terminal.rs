@@ -53,7 +53,10 @@ impl Screen {
         enter()?;
         IS_OURS.store(true, Ordering::SeqCst);
         let terminal = Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 16, stdout())));
-        terminal.map(|terminal| Self { terminal }).inspect_err(|_| give_back())
+        let mut screen = terminal.map(|terminal| Self { terminal }).inspect_err(|_| give_back())?;
+        // A terminal without a second screen still shows what was there before.
+        screen.clear()?;
+        Ok(screen)
     }
 
     /// Draws what changed.

@@ -402,6 +402,25 @@ fn filters_sorts_and_freezes() {
 }
 
 #[test]
+fn whoever_reads_the_tap_is_not_carried_away() {
+    let mut app = at("calm", &Page::Screen(Screen::Tap), &MONO);
+    press(&mut app, &["j", "j"]);
+    let before = text(&app, 120, 36);
+    assert!(before.contains("stands: F follows"), "{before}");
+    let mut tap = recorded("calm", "taps")[0].clone();
+    for row in tap["rows"].as_array_mut().unwrap() {
+        row["id"] = json!(row["id"].as_u64().unwrap() + 1_000);
+        row["source"] = json!("newest");
+    }
+    let now = app.now;
+    app.hear(Message::Tap(Box::new(serde_json::from_value(tap).unwrap())), now);
+    assert!(!text(&app, 120, 36).contains("newest"));
+    press(&mut app, &["F"]);
+    let after = text(&app, 120, 36);
+    assert!(after.contains("newest") && after.contains("following"), "{after}");
+}
+
+#[test]
 fn what_cannot_be_answered_is_said_where_it_would_stand() {
     let mut app = App::new(MONO.clone(), "old".to_owned(), Duration::ZERO);
     app.hear(Message::Snapshot(Box::new(serde_json::from_value(recorded("calm", "snapshot")).unwrap())), Duration::from_secs(1));

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::wire::TapOutcome;
 
+/// Events that can be scrolled through without a filter.
+const ROWS_MAX: usize = 300;
+
 pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let tapped = &app.data().tapped;
     let sample = if tapped.shown_per_second > 0.0 && tapped.seen_per_second > tapped.shown_per_second * 1.05 {
@@ -22,7 +25,7 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     } else {
         String::new()
     };
-    let follows = if app.follows { "following" } else { "F follows" };
+    let follows = if app.tap_until.is_none() { "following" } else { "stands: F follows" };
     let note = format!(
         "shows {}/s of {}/s{sample}   lost {}   {follows}",
         pace(tapped.shown_per_second),
@@ -45,7 +48,10 @@ pub(super) fn table(app: &App) -> Table {
         Column::left("RUDDERSTACK", 11, 0),
     ];
     // The newest first: a new one moves the others down, and what is selected stays selected.
-    let rows = app.data().tapped.rows().rev().map(|passed| row(app, passed)).collect();
+    let is_shown = |passed: &&Passed| app.tap_until.is_none_or(|until| passed.row.id <= until);
+    // A screen shows a few of them; a filter looks through all.
+    let rows_max = if app.sight(Pane::Tap).filter.is_empty() { ROWS_MAX } else { usize::MAX };
+    let rows = app.data().tapped.rows().rev().filter(is_shown).take(rows_max).map(|passed| row(app, passed)).collect();
     let why = app.data().unanswered.get("tap").map(|refusal| clean(&refusal.what));
     Table { columns, rows, empty: vec![why.unwrap_or_else(|| "no event has passed since this was opened".to_owned())] }
 }
