@@ -10,6 +10,7 @@ use super::{
 use crate::{
     tui::{
         feed::Refusal,
+        figure::count,
         question::{Change, Question},
         text::clean,
     },
@@ -101,7 +102,17 @@ impl Dialog {
         if said.len() > 2 && !is_trouble {
             said = vec![format!("{} sources changed, {}", said.len(), said.last().cloned().unwrap_or_default())];
         }
+        if let (Aim::Undo { backfill: false, .. }, false) = (&self.aim, is_trouble) {
+            said.extend(self.still_missing());
+        }
         Some(Outcome { said: said.join("; "), is_trouble, then })
+    }
+
+    /// What an undo alone leaves missing; None: nothing.
+    fn still_missing(&self) -> Option<String> {
+        let plans = self.missed.iter().flatten().filter_map(|missed| missed.as_ref().ok());
+        let missing: u64 = plans.map(|plan| plan.events).sum();
+        (missing > 0).then(|| format!("{} events stay missing at one side: r on 7 Journal sends them", count(missing)))
     }
 
     /// The replays that send what one side alone got, now that the undo has its revision.

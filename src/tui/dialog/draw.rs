@@ -2,7 +2,7 @@
 
 use ratatui::{buffer::Buffer, layout::Rect, widgets::Widget};
 
-use super::{Dialog, FieldName, Focus, Level};
+use super::{Dialog, FieldName, Focus};
 use crate::tui::{
     app::App,
     look::{Look, Tone},
@@ -51,7 +51,7 @@ impl Dialog {
         let look = &app.look;
         let mut lines = vec![Phrase::new()];
         for (index, field) in self.fields.iter().enumerate() {
-            if field.name == FieldName::Typed && !matches!(self.level(), Level::Typed(_)) {
+            if !self.is_needed(field.name) {
                 continue;
             }
             lines.push(self.field_line(index, columns, look));

@@ -157,6 +157,9 @@ impl Dialog {
         if let Some(why) = self.idle() {
             return Some(why);
         }
+        if self.missed.iter().any(Option::is_none) {
+            return Some("counting what stays missing".to_owned());
+        }
         match self.level() {
             Level::Typed(name) if self.typed(FieldName::Typed) != name => Some(format!("type {name} first")),
             _ => None,
@@ -269,10 +272,18 @@ impl Dialog {
 
     /// Where the focus can be, in order.
     fn order(&self) -> Vec<Focus> {
-        let is_needed = |field: &Field| field.name != FieldName::Typed || matches!(self.level(), Level::Typed(_));
         let choice = self.aim.has_choice().then_some(Focus::Choice);
-        let fields = self.fields.iter().enumerate().filter(|(_, field)| is_needed(field)).map(|(index, _)| Focus::Field(index));
+        let fields = self.fields.iter().enumerate().filter(|(_, field)| self.is_needed(field.name)).map(|(index, _)| Focus::Field(index));
         choice.into_iter().chain(fields).chain([Focus::Cancel, Focus::Confirm]).collect()
+    }
+
+    /// Whether a line is of use now: nothing is typed out for what is safe, and nobody stays on Segment who never leaves it.
+    pub(super) fn is_needed(&self, name: FieldName) -> bool {
+        match name {
+            FieldName::Typed => matches!(self.level(), Level::Typed(_)),
+            FieldName::Verify => self.aim.shares().is_none_or(|(segment, _)| segment < 100.0),
+            FieldName::Reason | FieldName::Rate | FieldName::From => true,
+        }
     }
 
     /// Makes the changes: they are asked for, and their answers come one by one.

@@ -83,6 +83,7 @@ impl Dialog {
         let mut lines = Vec::new();
         // Once it is picked, a low screen needs the room for what it means.
         if !is_low || self.focus == Focus::Choice {
+            lines.push(toned(look, Tone::Dim, format!("{:24}SEG / RS %", "")));
             lines.extend((0..STAGES.len()).map(|index| self.stage_line(index, *stage, percent, look)));
             lines.push(Phrase::new());
         }
@@ -97,7 +98,16 @@ impl Dialog {
                     lines.extend(impact_lines(impact, source, &change.after, look, columns));
                 }
             }
-            ([source], []) => lines.push(labelled("Route", look).plain(format!("{}, as it stands", in_words(&source.route)))),
+            ([source], []) => {
+                let (now, picked) = (in_words(&source.route), self.aim.route().unwrap_or_default().replace('=', " "));
+                let is_answered = !self.plans.is_empty() && self.plans.iter().all(|(_, plan)| plan.is_some());
+                let text = if is_answered {
+                    format!("{now}, as it stands")
+                } else {
+                    format!("{now} {} {picked}   asking ...", look.sign(Sign::Arrow))
+                };
+                lines.push(labelled("Route", look).plain(text));
+            }
             _ => {
                 for source in sources.iter().take(6) {
                     let to = self.aim.route().unwrap_or_default().replace('=', " ");
@@ -217,13 +227,13 @@ impl Dialog {
                         clean(&plan.source),
                         named(&plan.destination)
                     );
-                    lines.extend(labelled_paragraph("Cannot undo", &text, look, columns));
+                    lines.extend(labelled_paragraph("Stays missing", &text, look, columns));
                 }
                 Some(Ok(_)) => {}
             }
         }
         if counting {
-            lines.push(labelled("Cannot undo", look).plain("counting what one side alone got meanwhile"));
+            lines.push(labelled("Stays missing", look).plain("counting what one side alone got meanwhile ..."));
         }
         if any {
             let (only, also) = if backfill { ("( )", "(*)") } else { ("(*)", "( )") };
@@ -235,7 +245,7 @@ impl Dialog {
                     .plain(" changes"),
             );
         } else if !counting && !planned.sources.is_empty() {
-            lines.push(labelled("Cannot undo", look).plain("nothing: neither side missed anything meanwhile"));
+            lines.push(labelled("Stays missing", look).plain("nothing: neither side missed anything meanwhile"));
         }
         lines
     }
@@ -279,7 +289,7 @@ impl Dialog {
     pub(super) fn field_words(&self, name: FieldName) -> (String, &'static str) {
         match name {
             FieldName::Verify => ("Verify".to_owned(), "of people stay on Segment too, to compare"),
-            FieldName::Reason => ("Reason".to_owned(), ""),
+            FieldName::Reason => ("Reason".to_owned(), "optional"),
             FieldName::Rate => (if matches!(self.aim, Aim::Limit { .. }) { "Limit" } else { "Rate" }.to_owned(), "events a second: 200/s"),
             FieldName::From => ("From".to_owned(), "a time, or empty for all that is kept"),
             FieldName::Typed => match self.level() {

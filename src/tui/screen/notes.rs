@@ -108,8 +108,8 @@ pub(super) fn attention(app: &App) -> Vec<Note> {
         notes.push(Note {
             is_trouble: false,
             time: String::new(),
-            about: format!("{} differ{}", names.len(), if names.len() == 1 { "s" } else { "" }),
-            what: format!("other routes than the file has: {}. A new instance starts with the file's", names.join(", ")),
+            about: "not as in file".to_owned(),
+            what: format!("the configuration file has another route for {}: a new instance starts with that", names.join(", ")),
             hint: "yt: copy TOML",
         });
     }
