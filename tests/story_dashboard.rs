@@ -188,6 +188,9 @@ fn nothing_is_drawn_while_frozen_and_a_small_window_says_what_it_needs() {
     terminal.until(&["FROZEN", "[2 Src]"]);
     terminal.press("f");
     terminal.until_so("thawed screen", |screen| !screen.contains("FROZEN"));
+    // Drawn anew, on a terminal that answers no questions.
+    terminal.write(&[0x0c]);
+    terminal.until(&["web-checkout", "VIEW"]);
     terminal.resize(50, 10);
     terminal.until(&["is too small"]);
     terminal.resize(80, 24);

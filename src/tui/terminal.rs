@@ -17,7 +17,10 @@ use crossterm::{
     execute,
     terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
-use ratatui::{Frame, Terminal, backend::CrosstermBackend};
+use ratatui::{
+    Frame, Terminal,
+    backend::{Backend, ClearType, CrosstermBackend},
+};
 use rustix::process::{Signal, getpid, kill_process};
 
 /// Terminals take no longer text into the clipboard.
@@ -52,7 +55,7 @@ impl Screen {
         });
         enter()?;
         IS_OURS.store(true, Ordering::SeqCst);
-        let terminal = Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 16, stdout())));
+        let terminal = Terminal::new(backend());
         let mut screen = terminal.map(|terminal| Self { terminal }).inspect_err(|_| give_back())?;
         // A terminal without a second screen still shows what was there before.
         screen.clear()?;
@@ -65,7 +68,7 @@ impl Screen {
     /// When the terminal is gone.
     pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         self.terminal.draw(draw)?;
-        self.terminal.backend_mut().flush()
+        Write::flush(self.terminal.backend_mut())
     }
 
     /// Has everything drawn anew.
@@ -73,7 +76,10 @@ impl Screen {
     /// # Errors
     /// When the terminal is gone.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        // The library's own way asks the terminal where its cursor is, and not every terminal answers.
+        self.terminal.backend_mut().clear_region(ClearType::All)?;
+        self.terminal = Terminal::new(backend())?;
+        Ok(())
     }
 
     /// Stops this process as ctrl-z does, with the terminal given back until it goes on.
@@ -114,6 +120,10 @@ impl Drop for Screen {
             give_back();
         }
     }
+}
+
+fn backend() -> CrosstermBackend<BufWriter<Stdout>> {
+    CrosstermBackend::new(BufWriter::with_capacity(1 << 16, stdout()))
 }
 
 /// Whether a fault has taken the terminal from the dashboard: nothing may be drawn any more.
