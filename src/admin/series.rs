@@ -15,7 +15,6 @@ use super::{
     answer::{Problems, Refusal, good},
     extract::Query,
     lanes::source_id,
-    rates::told,
     server::Hub,
 };
 use crate::{
@@ -127,7 +126,8 @@ impl Strand {
     }
 
     fn told(&self, window: usize) -> wire::Lines {
-        let line = |line: &Line| line.rings[window].steps.iter().map(|pace| told(f64::from(*pace))).collect();
+        // To a thousandth: one event in a step of twelve minutes is not nothing.
+        let line = |line: &Line| line.rings[window].steps.iter().map(|pace| (f64::from(*pace) * 1e3).round() / 1e3).collect();
         wire::Lines { received: line(&self.received), segment: line(&self.segment), rudderstack: line(&self.rudderstack) }
     }
 }

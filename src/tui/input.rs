@@ -12,6 +12,7 @@ use super::{
     keys::{self, Meaning},
     palette,
     question::Question,
+    text::clean,
 };
 
 impl App {
@@ -96,6 +97,10 @@ impl App {
 
     /// Takes in what the sidecar said to the dialog.
     pub(super) fn dialog_answered(&mut self, question: &Question, answer: &Result<serde_json::Value, Refusal>) -> Vec<Effect> {
+        // A backfill is asked for when its dialog is closed already: that it was refused is told all the same.
+        if let (Question::Make(..), Err(refusal), None) = (question, answer, &self.dialog) {
+            self.complain(clean(&format!("{}. {}", refusal.what, refusal.fix)));
+        }
         let Some(dialog) = &mut self.dialog else { return Vec::new() };
         let (questions, outcome) = dialog.answered(question, answer);
         let mut effects: Vec<Effect> = questions.into_iter().map(Effect::Ask).collect();

@@ -378,6 +378,10 @@ fn what_undo_cannot_bring_back_is_counted_and_offered() {
     let effects = app.hear(Message::Answer(Question::Make(app.dialogs, changes), Ok(planned)), now);
     let [Change::Replay(replay)] = made(&effects)[..] else { panic!("{effects:?}") };
     assert_eq!((replay.destination.as_str(), replay.last_revision, replay.rate.as_deref()), ("segment", Some(42), Some("300/s")));
+    // A backfill that is refused is no backfill that runs.
+    let backfill = Question::Make(app.dialogs, Change::Replay(replay.clone()));
+    refuse(&mut app, backfill, "nothing is kept of that time");
+    assert!(text(&app, 120, 36).contains("nothing is kept of that time"));
 }
 
 #[test]
