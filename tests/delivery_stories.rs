@@ -105,7 +105,7 @@ impl Theatre {
             rudderstack: Some(upstream(self.rudder.url())),
         };
         let (sources, settings) = (Arc::clone(&self.sources), self.settings.clone());
-        let mut delivery = Delivery::prepare(self.journal().clone(), sources, upstreams, settings, self.clock.clone());
+        let mut delivery = Delivery::prepare(self.journal().clone(), sources, upstreams, settings, self.clock.clone(), Arc::default());
         delivery.begin();
         self.delivery = Some(delivery);
     }

@@ -5,6 +5,9 @@
 mod figures;
 mod run;
 mod sidecar;
+mod witness;
 
 pub use run::{Attention, Ending, RunError, Urgency, run_until_signal};
 pub use sidecar::{Handle, Sidecar, StartError, StopReport};
+#[cfg(test)]
+pub(crate) use witness::Kept;

@@ -15,13 +15,17 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::figures;
+use super::{
+    figures,
+    witness::{self, Kept, Witness},
+};
 use crate::{
     admin::{AdminServer, Hub},
     clock::Clock,
     config::{Config, DataDirectory},
     control::{KillFile, Read, Reloader, Replayer, Switchboard},
     delivery::{Delivery, Upstreams},
+    evidence::Evidence,
     ingress::{Counters, Desk, Ingress, ListenError, Relays},
     journal::{Disk, Journal, LaneId, Ledger, OpenError, Opened, RealDisk, RecoveryReport},
     model::Revision,
@@ -46,6 +50,7 @@ pub struct Handle {
     admin: Option<AdminServer>,
     kill_file: Option<KillFile>,
     replayer: Replayer,
+    witness: Witness,
     reloader: Option<Reloader>,
     report: RecoveryReport,
     counters: Arc<Counters>,
@@ -138,7 +143,7 @@ impl Sidecar {
     /// # Errors
     /// When a part cannot start.
     pub async fn start_with(config: Config, clock: Clock) -> Result<Handle, StartError> {
-        Self::start_parts(config, clock, None, async |config: &Config| open_journal(config, None).await).await
+        Self::start_parts(config, clock, None, Kept::OnDisk, async |config: &Config| open_journal(config, None).await).await
     }
 
     /// As [`Sidecar::start`], of a configuration that `read` can read again.
@@ -146,7 +151,7 @@ impl Sidecar {
     /// # Errors
     /// When a part cannot start.
     pub async fn start_reloadable(config: Config, read: Arc<Read>) -> Result<Handle, StartError> {
-        Self::start_parts(config, Clock::system(), Some(read), async |config: &Config| open_journal(config, None).await).await
+        Self::start_parts(config, Clock::system(), Some(read), Kept::OnDisk, async |config: &Config| open_journal(config, None).await).await
     }
 
     /// As [`Sidecar::start_with`], with the journal on a disk of the caller's: tests put one there that fails. The data
@@ -155,7 +160,7 @@ impl Sidecar {
     /// # Errors
     /// When a part cannot start.
     pub async fn start_on(config: Config, clock: Clock, disk: Arc<dyn Disk>) -> Result<Handle, StartError> {
-        Self::start_parts(config, clock, None, async |config: &Config| open_journal(config, Some(disk)).await).await
+        Self::start_parts(config, clock, None, Kept::InMemory, async |config: &Config| open_journal(config, Some(disk)).await).await
     }
 
     /// On the journal that `open` opens: a simulation's has no threads.
@@ -163,6 +168,7 @@ impl Sidecar {
         config: Config,
         clock: Clock,
         read: Option<Arc<Read>>,
+        kept: Kept,
         open: impl AsyncFnOnce(&Config) -> Result<Opened, StartError>,
     ) -> Result<Handle, StartError> {
         // Everything that can be wrong without touching the world comes first.
@@ -178,7 +184,15 @@ impl Sidecar {
 
         let exposition = Arc::new(Exposition::new());
         let upstreams = Upstreams { segment_us: relays.us.clone(), segment_eu: relays.eu.clone(), rudderstack };
-        let mut delivery = Delivery::prepare(journal.clone(), Arc::clone(&sources), upstreams, config.delivery.clone(), clock.clone());
+        let evidence = open_evidence(&config, &journal, &clock, kept).await?;
+        let mut delivery = Delivery::prepare(
+            journal.clone(),
+            Arc::clone(&sources),
+            upstreams,
+            config.delivery.clone(),
+            clock.clone(),
+            Arc::clone(&evidence),
+        );
         let counters = Arc::new(Counters::default());
         let desk = Arc::new(Desk {
             journal: journal.clone(),
@@ -188,6 +202,7 @@ impl Sidecar {
             settings: config.ingress.clone(),
             counters: Arc::clone(&counters),
             tap: delivery.tap(),
+            evidence: Arc::clone(&evidence),
             durations: exposition.histogram("segue_request_duration_seconds", "From a request's arrival to its answer", &[]),
             memory: Arc::new(Semaphore::new(memory_permits(&config))),
             heavy: Desk::heavy(),
@@ -196,6 +211,7 @@ impl Sidecar {
         let keeper = certificates.as_ref().map(Certificates::keep_fresh);
         let switchboard =
             Switchboard::start(Arc::clone(&sources), config.rudderstack.is_some(), journal.clone(), delivery.control(), desk.clock.clone());
+        let witness = Witness::start(Arc::clone(&evidence), switchboard.clone(), desk.clock.clone());
         figures::register_routes(&exposition, &switchboard);
         // Before the first request: a file that was there at the start counts for it.
         let kill_file = match config.kill_file() {
@@ -246,6 +262,7 @@ impl Sidecar {
             admin,
             kill_file,
             replayer,
+            witness,
             reloader,
             report,
             counters,
@@ -340,6 +357,7 @@ impl Handle {
         }
         self.delivery.stop(flights).await;
         self.journal.close().await;
+        self.witness.stop().await;
         if let Some(metrics) = self.metrics {
             metrics.stop().await;
         }
@@ -403,6 +421,12 @@ async fn open_journal(config: &Config, disk: Option<Arc<dyn Disk>>) -> Result<Op
     });
     let opened = opened.await;
     opened.map_err(|_| StartError::Interrupted)?.map_err(|source| StartError::Journal { dir, source })
+}
+
+async fn open_evidence(config: &Config, journal: &Journal, clock: &Clock, kept: Kept) -> Result<Arc<Evidence>, StartError> {
+    let (config, journal, clock) = (config.clone(), journal.clone(), clock.clone());
+    let opened = tokio::task::spawn_blocking(move || witness::open(&config, &journal, &clock, kept)).await;
+    opened.map_err(|_| StartError::Interrupted)
 }
 
 async fn serve_metrics(

@@ -40,7 +40,7 @@ pub use problem::{Place, Problem, Problems, Severity};
 pub use schema::schema;
 pub use setting::{Origin, Override, Setting};
 
-use crate::{delivery, ingress, journal, routing::Source, telemetry, tls, upstream};
+use crate::{delivery, evidence, ingress, journal, routing::Source, telemetry, tls, upstream};
 
 /// Everything that a sidecar is told at its start. The default has no source: it relays everything and keeps nothing.
 ///
@@ -59,6 +59,8 @@ pub struct Config {
     pub rudderstack: Option<upstream::Settings>,
     /// The pace of delivery.
     pub delivery: delivery::Settings,
+    /// What is found out about events after they were sent. Where it is kept and whether vendors' taps are there says the start.
+    pub evidence: evidence::Settings,
     /// Logs and metrics.
     pub telemetry: telemetry::Settings,
     /// Where operators get at the sidecar: the admin API's socket, or the kill file.
@@ -153,6 +155,7 @@ impl Default for Config {
             segment: SegmentConfig::default(),
             rudderstack: None,
             delivery: delivery::Settings::default(),
+            evidence: evidence::Settings::default(),
             telemetry: telemetry::Settings::default(),
             admin: ControlPlace::default(),
             access: Access::default(),

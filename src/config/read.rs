@@ -14,6 +14,7 @@ use super::{
     value::{Count, Fault, File, Listen, Networks, Size, Text, Texts, Wait},
 };
 use crate::{
+    evidence,
     ingress::{self, Limits},
     journal,
     model::{ByteSize, Span},
@@ -43,6 +44,7 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
     let (journal, on_full, data_directory, journal_size) = journal(session, &mut root);
     let drain_timeout = root.value(session, "drain_timeout", Span(data_directory.drain_timeout())).0;
     let destinations = destinations::read(session, &mut root);
+    let evidence = evidence(session, &mut root);
     let telemetry = telemetry(session, &mut root, metrics);
     let limits = limits(session, &mut root);
     let (admin, kill_file, access) = admin(session, &mut root);
@@ -55,6 +57,7 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
         segment: destinations.segment,
         rudderstack: destinations.rudderstack,
         delivery: destinations.delivery,
+        evidence,
         telemetry,
         admin,
         kill_file,
@@ -133,6 +136,20 @@ fn journal(session: &mut Session<'_>, root: &mut Section) -> (journal::Settings,
     let data_directory = section.value(session, "ephemeral", DataDirectory::default());
     section.finish(session);
     (settings, on_full, data_directory, size_at.or(&volume_at).clone())
+}
+
+/// `[diff]`: both sides compared.
+fn evidence(session: &mut Session<'_>, root: &mut Section) -> evidence::Settings {
+    let default = evidence::Settings::default();
+    let mut section = root.table(session, "diff");
+    let settings = evidence::Settings {
+        wait: section.value(session, "wait", Wait(default.wait)).0,
+        events_max: section.value(session, "events_max", Count(default.events_max)).0,
+        bodies_max: section.value(session, "waiting_max", Size(default.bodies_max)).0,
+        ..default
+    };
+    section.finish(session);
+    settings
 }
 
 fn telemetry(session: &mut Session<'_>, root: &mut Section, metrics: Listen) -> telemetry::Settings {

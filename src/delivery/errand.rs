@@ -21,6 +21,7 @@ use super::{
     gate::{Gate, Limit, Pass},
     leg::{Cargo, Opened, Parcel, guarded},
     status::{Board, LaneState, LaneStatus},
+    tapped::Watchers,
 };
 use crate::{
     clock::Clock,
@@ -29,7 +30,6 @@ use crate::{
     policy::{Outcome, RetryAfter},
     protocol::{self, Edits},
     routing::{Region, Source, Sources},
-    tap::Tap,
     upstream::{Call, Fault, Upstream},
 };
 
@@ -53,8 +53,8 @@ pub(super) struct Way {
     pub(super) hold: watch::Sender<Option<WallTime>>,
     /// Rung when an operator wants the lane to try again at once.
     pub(super) nudge: Notify,
-    /// Who looks at events as they pass.
-    pub(super) tap: Arc<Tap>,
+    /// Who wants to know what becomes of events.
+    pub(super) watchers: Watchers,
 }
 
 /// What all lanes of the process share.

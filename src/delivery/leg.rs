@@ -8,7 +8,11 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{chunks::Cut, records::Ends, tapped::Carried};
+use super::{
+    chunks::Cut,
+    records::{Completed, Ends},
+    tapped::Carried,
+};
 use crate::{
     journal::{Entry, Position, Quarantined},
     model::{Encoding, Envelope, WallTime},
@@ -169,7 +173,7 @@ pub(super) fn give_up(entry: &Entry, refused: &Refused, ends: &mut Ends) {
     let item = refused.event(entry.position, 0, entry.payload.clone(), entry.payload.clone());
     ends.quarantined.push_back(Quarantined { events: entry.planned, ..item });
     let tally = crate::journal::Tally { quarantined: entry.planned, ..Default::default() };
-    ends.complete.push((entry.position, tally));
+    ends.complete.push(Completed { position: entry.position, tally, stamp: None });
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::{
     chunks::Cut,
     leg::{Cargo, Fate, Leg, Parcel, Refused, Retries},
     packer::Packing,
-    records::Ends,
+    records::{Completed, Ends},
     rudderstack::RudderStackLeg,
     segment::SegmentLeg,
 };
@@ -188,7 +188,7 @@ fn run(mut leg: impl Leg, envelopes: &[Vec<Seed>], choices: &[usize]) -> Story {
 /// Checks what holds for every leg: each record ends once and in full, each person's events arrive in order.
 fn check(story: &Story, envelopes: &[Vec<Seed>]) {
     let mut tallies = HashMap::new();
-    for (position, tally) in &story.ends.complete {
+    for Completed { position, tally, .. } in &story.ends.complete {
         assert!(tallies.insert(usize::try_from(position.offset).unwrap(), *tally).is_none(), "completed twice");
     }
     for (number, seeds) in envelopes.iter().enumerate() {
@@ -270,7 +270,7 @@ fn a_record_that_cannot_be_read_goes_to_quarantine_as_it_is() {
         for mut leg in legs {
             let mut ends = Ends::default();
             leg.take_in(&entry, WallTime::from_millis(0), &mut ends);
-            assert_eq!((ends.complete[0].1.quarantined, leg.records(), leg.held_bytes()), (1, 0, 0));
+            assert_eq!((ends.complete[0].tally.quarantined, leg.records(), leg.held_bytes()), (1, 0, 0));
             assert_eq!(ends.quarantined[0].event, payload);
             assert!(ends.quarantined[0].reason.contains("cannot be read"), "{}", ends.quarantined[0].reason);
         }

@@ -25,9 +25,11 @@ use super::{
     segment::SegmentLeg,
     settings::Settings,
     status::{Board, DestinationStanding, LaneState, LaneStatus},
+    tapped::Watchers,
 };
 use crate::{
     clock::Clock,
+    evidence::Evidence,
     journal::{Journal, LaneId},
     model::{Destination, PerDestination, RateLimit, SourceId, WallTime},
     policy::Backoff,
@@ -68,7 +70,7 @@ pub(super) struct Office {
     /// What RudderStack was sent; None: that is not remembered.
     seen: Option<Arc<Seen>>,
     figures: Arc<Figures>,
-    tap: Arc<Tap>,
+    watchers: Watchers,
     control: watch::Sender<Control>,
     lanes: Mutex<BTreeMap<LaneId, Desk>>,
     /// Since when the kill switch is on; None: it is off.
@@ -92,7 +94,14 @@ impl Delivery {
     /// Everything but the lanes: nothing is sent before [`Delivery::begin`], so that limits, holds and the kill switch can be put
     /// in force first. Settings that cannot be met are none: a limit of no events, say, has no type.
     #[must_use]
-    pub fn prepare(journal: Journal, sources: Arc<ArcSwap<Sources>>, upstreams: Upstreams, settings: Settings, clock: Clock) -> Self {
+    pub fn prepare(
+        journal: Journal,
+        sources: Arc<ArcSwap<Sources>>,
+        upstreams: Upstreams,
+        settings: Settings,
+        clock: Clock,
+        evidence: Arc<Evidence>,
+    ) -> Self {
         let gate = |upstream, destination| Gate::new(upstream, *settings.pace.of(destination));
         let gates = Arc::new(Gates {
             segment_us: gate(upstreams.segment_us, Destination::Segment),
@@ -110,7 +119,7 @@ impl Delivery {
             gates,
             packers: Arc::default(),
             figures: Arc::default(),
-            tap: Arc::default(),
+            watchers: Watchers { tap: Arc::default(), evidence },
             control: watch::Sender::new(Control::Deliver(0)),
             lanes: Mutex::default(),
             killed: Mutex::default(),
@@ -142,7 +151,7 @@ impl Delivery {
     /// The tap that hears what becomes of events.
     #[must_use]
     pub fn tap(&self) -> Arc<Tap> {
-        Arc::clone(&self.office.tap)
+        Arc::clone(&self.office.watchers.tap)
     }
 
     /// Puts delivery's figures on the exposition.
@@ -271,7 +280,7 @@ impl Office {
             control: self.control.subscribe(),
             hold: watch::Sender::new(self.held_since(id)),
             nudge: tokio::sync::Notify::new(),
-            tap: Arc::clone(&self.tap),
+            watchers: self.watchers.clone(),
         });
         let bounds = Bounds {
             in_flight_max: pace.in_flight_max.max(1),

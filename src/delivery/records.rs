@@ -1,13 +1,13 @@
 //! Records on their way, and how their events ended.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
 use super::tapped::Carried;
 use crate::{
     journal::{Entry, Position, Quarantined, Tally},
-    tap::Tap,
+    model::{Revision, Settled, WallTime},
 };
 
 /// How one event ended.
@@ -25,9 +25,18 @@ pub(super) enum End {
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     pub(super) quarantined: VecDeque<Quarantined>,
-    pub(super) complete: Vec<(Position, Tally)>,
-    /// Who is told of what ends without a request.
-    pub(super) tap: Arc<Tap>,
+    pub(super) complete: Vec<Completed>,
+    /// What watchers are to be told of events that ended without a request.
+    pub(super) unsent: Vec<Settled>,
+}
+
+/// A record whose events have all ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Completed {
+    pub(super) position: Position,
+    pub(super) tally: Tally,
+    /// The revision and the time that its envelope came with; None: it cannot be read.
+    pub(super) stamp: Option<(Revision, WallTime)>,
 }
 
 /// The records of a lane whose events end one by one.
@@ -92,7 +101,8 @@ impl Records {
         }
         record.left = record.left.saturating_sub(events);
         if record.left == 0 {
-            ends.complete.push((record.position, record.tally));
+            let (position, tally) = (record.position, record.tally);
+            ends.complete.push(Completed { position, tally, stamp: Some(record.whole.stamp) });
             self.payload_bytes -= record.payload.len();
             self.slots[at] = None;
             self.free.push(at);
@@ -121,7 +131,8 @@ mod tests {
         assert_eq!((records.payload(first), records.payload_bytes()), (Bytes::from_static(b"12345"), 5));
         records.end(first, End::Quarantined, 1, &mut ends);
         let tally = Tally { delivered: 2, quarantined: 1, ..Tally::default() };
-        assert_eq!((ends.complete.as_slice(), records.len()), ([(Position { volume: 1, offset: 8 }, tally)].as_slice(), 0));
+        let [done] = ends.complete[..] else { panic!("{:?}", ends.complete) };
+        assert_eq!((done.position, done.tally, records.len()), (Position { volume: 1, offset: 8 }, tally, 0));
         assert_eq!(records.payload_bytes(), 0);
     }
 }

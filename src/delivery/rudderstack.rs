@@ -22,9 +22,8 @@ use super::{
 use crate::{
     dialect::{self, Facts, Translation},
     journal::{Entry, Position, Quarantined},
-    model::{Destination, Envelope, Frame, Head, MessagePrint, Origin, Reading, WallTime, json::Raw},
+    model::{Destination, Envelope, Frame, Head, MessagePrint, Origin, Outcome, Reading, WallTime, json::Raw},
     routing::Person,
-    tap::Outcome,
 };
 
 /// A source's events on their way to RudderStack.
@@ -176,11 +175,9 @@ impl RudderStackLeg {
 
     /// Ends an event that was never sent.
     fn end_unsent(&mut self, record: usize, index: u32, end: End, ends: &mut Ends) {
-        if ends.tap.is_on()
-            && let Some(carried) = self.records.carried(record, index)
-        {
+        if let Some(carried) = self.records.carried(record, index) {
             let outcome = if end == End::Deduplicated { Outcome::Deduplicated } else { Outcome::Quarantined };
-            ends.tap.settle([carried.unsent(Destination::RudderStack, outcome)]);
+            ends.unsent.push(carried.unsent(Destination::RudderStack, outcome));
         }
         self.records.end(record, end, 1, ends);
     }

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     chance,
     journal::{Entry, Lane, QuarantineError, Quarantined},
-    model::WallTime,
+    model::{Settled, WallTime},
     policy::{Backoff, Outcome, RetryAfter, Streak, StreakState, Verdict, judge},
 };
 
@@ -96,7 +96,7 @@ pub(super) struct Runner<L> {
 
 impl<L: Leg> Runner<L> {
     pub(super) fn new(lane: Lane, leg: L, way: Arc<Way>, bounds: Bounds) -> Self {
-        let (control, hold, tapped_by) = (way.control.clone(), way.hold.subscribe(), Arc::clone(&way.tap));
+        let (control, hold) = (way.control.clone(), way.hold.subscribe());
         Self {
             lane,
             leg,
@@ -106,7 +106,7 @@ impl<L: Leg> Runner<L> {
             flights: FuturesUnordered::new(),
             standing: Standing::Good,
             streak: Streak::default(),
-            ends: Ends { tap: tapped_by, ..Ends::default() },
+            ends: Ends::default(),
             hold,
             deferred: None,
             pushbacks: 0,
@@ -274,9 +274,10 @@ impl<L: Leg> Runner<L> {
             Outcome::Unanswered if is_broken(Sabotage::RetryDropped) => Verdict::Delivered,
             _ => verdict,
         };
-        if self.way.tap.is_on() {
+        if self.way.watchers.listen() {
             let (carried, to) = (self.leg.carried(ticket), self.way.id.destination);
-            self.way.tap.settle(carried.iter().map(|part| part.answered(to, verdict, &answer, carried.len())));
+            let ends: Vec<Settled> = carried.iter().map(|part| part.answered(to, verdict, &answer, carried.len())).collect();
+            self.way.watchers.settle(&ends, self.way.clock.now());
         }
         let fate = match verdict {
             Verdict::Delivered => {
@@ -384,6 +385,9 @@ impl<L: Leg> Runner<L> {
     /// Tells the journal what has ended: quarantine first, completion after. Each event in quarantine takes a sync, so only
     /// a few are written before requests are looked at again.
     async fn close_ends(&mut self) {
+        if !self.ends.unsent.is_empty() {
+            self.way.watchers.settle(&std::mem::take(&mut self.ends.unsent), self.way.clock.now());
+        }
         for _ in 0..QUARANTINE_AT_ONCE {
             let Some((at, item)) = self.next_quarantined() else { break };
             if let Err(why) = self.lane.quarantine(item.clone()).await {
@@ -401,15 +405,15 @@ impl<L: Leg> Runner<L> {
         while !self.ends.complete.is_empty() {
             let ends = &mut self.ends;
             let waits = |position| ends.quarantined.iter().any(|item| item.position == position);
-            let (later, complete): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut ends.complete).into_iter().partition(|(position, _)| waits(*position));
+            let (later, complete): (Vec<_>, Vec<_>) = std::mem::take(&mut ends.complete).into_iter().partition(|done| waits(done.position));
             if complete.is_empty() {
                 ends.complete = later;
                 break;
             }
-            for (position, tally) in complete {
-                let marks = self.leg.leave(position, ends);
-                self.lane.complete_leaving(position, tally, &marks);
+            for done in complete {
+                let marks = self.leg.leave(done.position, ends);
+                self.lane.complete_leaving(done.position, done.tally, &marks);
+                self.way.watchers.count(&self.way.id, &done);
             }
             ends.complete.extend(later);
         }

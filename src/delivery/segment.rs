@@ -11,7 +11,7 @@ use super::{
     alone::alone,
     leg::{Cargo, Fate, Leg, Opened, Parcel, Refused, Retries, give_up, guarded},
     order::{Order, Ticket},
-    records::Ends,
+    records::{Completed, Ends},
     tapped::Carried,
 };
 use crate::{
@@ -37,6 +37,13 @@ struct Held {
     failures: u32,
 }
 
+impl Held {
+    fn completed(&self, tally: Tally) -> Completed {
+        let envelope = &self.opened.envelope;
+        Completed { position: self.position, tally, stamp: Some((envelope.plan.revision, envelope.received_at)) }
+    }
+}
+
 impl Leg for SegmentLeg {
     fn take_in(&mut self, entry: &Entry, now: WallTime, ends: &mut Ends) {
         let read = guarded(|| Opened::of(entry).and_then(|opened| Ok((persons(&opened)?, opened))));
@@ -47,7 +54,8 @@ impl Leg for SegmentLeg {
                 let persons = if is_broken(Sabotage::OrderBroken) { Vec::new() } else { persons };
                 #[cfg(test)]
                 if is_broken(Sabotage::CompletedEarly) {
-                    ends.complete.push((entry.position, Tally { delivered: entry.planned, ..Tally::default() }));
+                    let tally = Tally { delivered: entry.planned, ..Tally::default() };
+                    ends.complete.push(Completed { position: entry.position, tally, stamp: None });
                 }
                 let held = Held { opened: Arc::new(opened), position: entry.position, planned: entry.planned, failures: 0 };
                 self.order.add(held, persons);
@@ -92,7 +100,7 @@ impl Leg for SegmentLeg {
             }
             Fate::Delivered => {
                 if let Some(held) = self.finish(ticket) {
-                    ends.complete.push((held.position, Tally { delivered: held.planned, ..Tally::default() }));
+                    ends.complete.push(held.completed(Tally { delivered: held.planned, ..Tally::default() }));
                 }
             }
             // An envelope is the client's own request: it is never divided.
@@ -152,5 +160,5 @@ fn quarantine(held: &Held, refused: &Refused, ends: &mut Ends) {
         let item = refused.event(held.position, 0, held.opened.inflated.clone(), envelope.encode());
         ends.quarantined.push_back(Quarantined { events: held.planned, ..item });
     }
-    ends.complete.push((held.position, Tally { quarantined: held.planned, ..Tally::default() }));
+    ends.complete.push(held.completed(Tally { quarantined: held.planned, ..Tally::default() }));
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::settings::OnFull;
 use crate::{
+    evidence::Twin,
     model::{Destination, EventKind, Outline, Plan, Selection},
     protocol::Discard,
     routing::Source,
@@ -23,6 +24,8 @@ pub(super) struct Decided {
     pub(super) left_out: u64,
     /// Why Segment will drop some of the events after its 200 (protocol.md 1.6).
     pub(super) discards: Vec<Discard>,
+    /// Events that both sides are to get, until evidence has been told of them.
+    pub(super) twins: Vec<Twin>,
     /// Where the events stand in it.
     pub(super) outline: Option<Outline>,
     /// The body as plain JSON.

@@ -38,8 +38,14 @@ impl Desk {
         }
         let started = Instant::now();
         let reply = self.relay_call(&call, Some(&decided.source)).await;
-        if !matches!(call.endpoint, Endpoint::Pixel(_)) && reply.status().is_success() && self.tap.is_on() {
-            self.tap.settle([tapped::relayed(id, decided, reply.status(), started.elapsed())]);
+        if !matches!(call.endpoint, Endpoint::Pixel(_)) && reply.status().is_success() {
+            let relayed = tapped::relayed(id, decided, reply.status(), started.elapsed());
+            if self.tap.is_on() {
+                self.tap.settle([relayed]);
+            }
+            if self.evidence.follows() {
+                self.evidence.settle([relayed], self.clock.now());
+            }
         }
         reply
     }

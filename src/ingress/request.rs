@@ -23,11 +23,13 @@ use super::{
 use crate::{
     chance,
     clock::Clock,
+    evidence::{Arrival, Evidence, Twin},
     journal::{AppendError, Journal, Record},
     model::{
-        BasicAuth, Destination, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, Naming, Origin, Outline, PerDestination, Reading,
+        BasicAuth, Destination, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, MessagePrint, Naming, Origin, Outline,
+        PerDestination, Plan, Reading, SourcePrint,
     },
-    protocol::{self, Answer, BadRequest, InflateError, InflateLimits, Target},
+    protocol::{self, Answer, BadRequest, Discard, InflateError, InflateLimits, Target},
     routing::{Facts, Inquiry, Person, Source, Sources, decide, unversioned},
     tap::Tap,
     telemetry::Histogram,
@@ -53,6 +55,8 @@ pub struct Desk {
     pub counters: Arc<Counters>,
     /// Who looks at events as they pass.
     pub tap: Arc<Tap>,
+    /// What is known of events afterwards.
+    pub evidence: Arc<Evidence>,
     /// From the request's arrival to its answer.
     pub durations: Histogram,
     /// The memory that bodies may take together, in bytes.
@@ -197,6 +201,18 @@ impl Desk {
         Some(held(inflated, share))
     }
 
+    /// The events that both sides are to get: what becomes of them is followed.
+    fn twins(source: &Source, plan: &Plan, heads: &[Head<'_>], discards: &[Option<Discard>], id: EnvelopeId) -> Vec<Twin> {
+        let of_source = SourcePrint::of(&source.id);
+        let both = |index: &usize| Destination::ALL.into_iter().all(|to| plan.events.of(to).contains(*index));
+        let twin = |index: usize| Twin {
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            print: MessagePrint::of(&heads[index].message_id(id, index)).within(of_source),
+            predicted: discards[index].map(Discard::code),
+        };
+        (0..heads.len()).filter(both).map(twin).collect()
+    }
+
     /// Finds the events, the source and the plan. Whatever is borrowed from the body ends here.
     fn decide(&self, call: &Call, inflated: &Bytes, id: EnvelopeId) -> Decision {
         let Ok(reading) = Reading::of(call.endpoint, inflated) else { return Decision::Unreadable };
@@ -225,10 +241,11 @@ impl Desk {
         let naming = if heads.iter().all(|head| head.message_id.is_some()) { Naming::All } else { Naming::Some };
         let outline = Outline::of(inflated, &reading, inquiries.iter().map(|inquiry| inquiry.person.0), naming);
         let kinds = heads.iter().map(|head| head.kind).collect();
-        let discards = match protocol::predict_request(call.endpoint, reading.items.len(), inflated.len()) {
-            Some(discard) => vec![discard; reading.items.len()],
-            None => events.filter_map(|index| protocol::predict_members(reading.items[index], members(index), call.endpoint)).collect(),
+        let discards: Vec<Option<Discard>> = match protocol::predict_request(call.endpoint, reading.items.len(), inflated.len()) {
+            Some(discard) => vec![Some(discard); reading.items.len()],
+            None => events.map(|index| protocol::predict_members(reading.items[index], members(index), call.endpoint)).collect(),
         };
+        let twins = Self::twins(&source, &plan, &heads, &discards, id);
         let oversize = inflated.len() > protocol::REQUEST_BYTES_MAX;
         let only_segment_can = oversize || protocol::is_bearer(call.parts.headers.get(header::AUTHORIZATION));
         let way = if only_segment_can && !plan.events.segment.is_none() { Way::Live } else { Way::Journal };
@@ -239,7 +256,8 @@ impl Desk {
             plan,
             way,
             left_out: 0,
-            discards,
+            discards: discards.into_iter().flatten().collect(),
+            twins,
             outline,
             inflated: inflated.clone(),
         }))
@@ -285,6 +303,7 @@ impl Desk {
                 reply
             }
             Err(error) => {
+                self.evidence.forget(id);
                 tracing::debug!(event = "append_refused", source = %decided.source.id, %error);
                 if !has_segment || self.settings.on_full == OnFull::Answer429 {
                     return said(&protocol::busy(RETRY_AFTER_S));
@@ -316,24 +335,29 @@ impl Desk {
             if planned == PerDestination::default() {
                 return Ok(());
             }
-            let record = Record {
-                source: decided.source.id.clone(),
-                revision: envelope.plan.revision,
-                planned,
-                received_at: envelope.received_at,
-                payload: envelope.encode(),
-            };
+            let (revision, at) = (envelope.plan.revision, envelope.received_at);
+            if !decided.twins.is_empty() {
+                let arrival = Arrival { envelope: id, source: &decided.source.id, revision, at };
+                let twins = if decided.left_out == 0 { std::mem::take(&mut decided.twins) } else { Vec::new() };
+                self.evidence.arrive(&arrival, twins);
+            }
+            let record = Record { source: decided.source.id.clone(), revision, planned, received_at: at, payload: envelope.encode() };
             // A disk that hangs is one that cannot write: nobody waits for it for ever. The record may still be kept, and then
             // Segment gets its events twice, under the same ids.
             let appended = timeout(APPEND_WAIT_MAX, self.journal.append(record)).await;
             match appended.unwrap_or_else(|_| Err(AppendError::Broken { reason: format!("no sync in {APPEND_WAIT_MAX:?}") })) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    let events = PerDestination::from_fn(|to| u64::from(*planned.of(to)));
+                    self.evidence.plan(&decided.source.id, (revision, at), events);
+                    return Ok(());
+                }
                 Err(AppendError::Stale { .. }) => match self.decide(call, &decided.inflated.clone(), id) {
                     Decision::Decided(again) => *decided = *again,
                     // Its source has just gone: what was accepted under the old revision stays decided under it.
                     Decision::UnknownKey | Decision::Unreadable | Decision::Crowded => return Err(AppendError::Closed),
                 },
                 Err(AppendError::OverQuota { destination }) => {
+                    self.evidence.forget(id);
                     decided.leave_out(destination, self.settings.on_full).ok_or(AppendError::OverQuota { destination })?;
                     if destination == Destination::Segment {
                         self.counters.suspensions.begin(&decided.source.id);

@@ -6,8 +6,8 @@ use http::StatusCode;
 
 use super::{decided::Decided, request::Desk};
 use crate::{
-    model::{Destination, Endpoint, EnvelopeId, PerDestination, Selection, WallTime},
-    tap::{Expected, Outcome, Passed, Settled},
+    model::{Destination, Endpoint, EnvelopeId, Outcome, PerDestination, Selection, Settled, WallTime},
+    tap::{Expected, Passed},
 };
 
 /// A request that somebody may see, until it is accepted.

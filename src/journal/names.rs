@@ -65,7 +65,7 @@ impl Name {
         if name == CHANGES {
             return Self::Changes;
         }
-        if name.strip_suffix(UNFINISHED).unwrap_or(name) == super::ADMIN_SOCKET || name == super::KILL_FILE {
+        if name.strip_suffix(UNFINISHED).unwrap_or(name) == super::ADMIN_SOCKET || name == super::KILL_FILE || name == super::EVIDENCE_DIR {
             return Self::Socket;
         }
         if let Some(whole) = name.strip_suffix(UNFINISHED) {

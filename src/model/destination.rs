@@ -15,6 +15,15 @@ impl Destination {
     /// Both destinations, in the order in which they are stored and shown.
     pub const ALL: [Self; 2] = [Self::Segment, Self::RudderStack];
 
+    /// The one that is not this one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Segment => Self::RudderStack,
+            Self::RudderStack => Self::Segment,
+        }
+    }
+
     /// The name in metrics, logs and commands: `segment` or `rudderstack`.
     #[must_use]
     pub const fn label(self) -> &'static str {

@@ -19,7 +19,7 @@ use super::{
     trace::Trace,
 };
 use crate::{
-    app::{Handle, Sidecar, StartError},
+    app::{Handle, Kept, Sidecar, StartError},
     clock::Clock,
     config::{Config, ControlPlace, SegmentConfig},
     delivery,
@@ -116,7 +116,7 @@ impl Site {
             stepper = Some(steps);
             Ok(opened)
         };
-        let started = Sidecar::start_parts(self.config(life), self.0.clock.clone(), None, open).await;
+        let started = Sidecar::start_parts(self.config(life), self.0.clock.clone(), None, Kept::InMemory, open).await;
         let (handle, steps) = match (started, stepper) {
             (Ok(handle), Some(steps)) => (handle, steps),
             (started, _) => {

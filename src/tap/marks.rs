@@ -2,8 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::words::Settled;
-use crate::model::{EnvelopeId, PerDestination};
+use crate::model::{EnvelopeId, PerDestination, Settled};
 
 /// The newest events that were picked for a viewer.
 #[derive(Debug, Default)]

@@ -20,9 +20,9 @@ use std::{
 
 use viewer::Viewer;
 
-pub use words::{Catch, Ended, Outcome, Passed, Row, Settled};
+pub use words::{Catch, Ended, Passed, Row};
 
-use crate::model::{EnvelopeId, SourceId};
+use crate::model::{EnvelopeId, Settled, SourceId};
 
 /// The tap of one sidecar; off until somebody looks.
 #[derive(Debug, Default)]

@@ -6,8 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Catch, Looking, Outcome, Passed, Settled, Tap};
-use crate::model::{Destination, Dice, Endpoint, EnvelopeId, Naming, Outline, PerDestination, Reading, Selection, SourceId, WallTime};
+use super::{Catch, Looking, Passed, Tap};
+use crate::model::{
+    Destination, Dice, Endpoint, EnvelopeId, Naming, Outcome, Outline, PerDestination, Reading, Selection, Settled, SourceId, WallTime,
+};
 
 /// Numbers for all tests; chances are wide enough for any order of them.
 fn number() -> u64 {

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use super::{
     marks::{Mark, Marks},
     pace::Pace,
-    words::{Catch, Ended, Passed, Row, Settled},
+    words::{Catch, Ended, Passed, Row},
 };
-use crate::model::{EnvelopeId, PerDestination, SourceId};
+use crate::model::{EnvelopeId, PerDestination, Settled, SourceId};
 
 /// Bytes of events that wait for a viewer: what it reads in one turn.
 const BYTES_MAX: usize = 1 << 20;

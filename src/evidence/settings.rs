@@ -1,0 +1,28 @@
+//! How much evidence is gathered, and how long it is waited for.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::model::ByteSize;
+
+/// The bounds of evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where it is kept; None: in memory alone, so that a restart forgets it.
+    pub dir: Option<PathBuf>,
+    /// Events that are followed at one time, until both sides have said what became of them: 200 bytes of memory each. When there
+    /// are more, every second one is followed, then every fourth, and so on.
+    pub events_max: usize,
+    /// How long the second vendor may take to emit an event after both have taken it. Segment's webhook tries for four hours,
+    /// RudderStack's for three (protocol.md 4.1, 4.5); most come within seconds.
+    pub wait: Duration,
+    /// Disk for what one vendor has emitted and the other not yet.
+    pub bodies_max: ByteSize,
+    /// Whether both vendors' taps are configured: without, nothing is waited for but answers.
+    pub is_tapped: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { dir: None, events_max: 200_000, wait: Duration::from_mins(10), bodies_max: ByteSize(256 << 20), is_tapped: false }
+    }
+}
