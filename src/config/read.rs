@@ -11,7 +11,7 @@ use super::{
     section::Section,
     session::{Session, Source},
     sources,
-    value::{Count, Fault, File, Listen, Networks, Size, Text, Texts, Wait},
+    value::{Count, Fault, File, Listen, Networks, Patterns, Size, Text, Texts, Wait},
 };
 use crate::{
     evidence,
@@ -146,6 +146,7 @@ fn evidence(session: &mut Session<'_>, root: &mut Section) -> evidence::Settings
         wait: section.value(session, "wait", Wait(default.wait)).0,
         events_max: section.value(session, "events_max", Count(default.events_max)).0,
         bodies_max: section.value(session, "waiting_max", Size(default.bodies_max)).0,
+        ignored: section.value(session, "ignore", Patterns(default.ignored.clone())).0,
         ..default
     };
     section.finish(session);

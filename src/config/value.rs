@@ -6,7 +6,10 @@ use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
 use super::{Code, tree::Node};
-use crate::model::{ByteSize, Percent, RateLimit, Span};
+use crate::{
+    diff::{Pattern, PatternError},
+    model::{ByteSize, Percent, RateLimit, Span},
+};
 
 /// Why a value was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +60,10 @@ pub(super) struct Text(pub Option<String>);
 /// A list of texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Texts(pub Vec<String>);
+
+/// Places in events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Patterns(pub Vec<Pattern>);
 
 /// A list of networks; a single address is a network of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,6 +162,21 @@ impl Value for Texts {
     }
     fn schema() -> Json {
         json!({ "type": "array", "items": { "type": "string" } })
+    }
+}
+
+impl Value for Patterns {
+    fn read(node: &Node) -> Result<Self, Fault> {
+        let fix = "write places like \"$.context.device.id\" or \"properties.items[*].price\"";
+        let texts = Texts::read(node)?.0;
+        let parsed = texts.iter().map(|text| text.parse().map_err(|error: PatternError| Fault::value(error.to_string(), fix)));
+        parsed.collect::<Result<_, _>>().map(Self)
+    }
+    fn show(&self) -> String {
+        Texts(self.0.iter().map(ToString::to_string).collect()).show()
+    }
+    fn schema() -> Json {
+        Texts::schema()
     }
 }
 

@@ -157,7 +157,7 @@ impl<'a> Entries<'a> {
 }
 
 /// RudderStack's names for one of Segment's destinations; None when it is the same.
-fn names_of(name: &str) -> Option<Vec<Cow<'static, str>>> {
+pub(super) fn names_of(name: &str) -> Option<Vec<Cow<'static, str>>> {
     let known = |name: &str| NAMES.get(name).map(|names| names.iter().map(|name| Cow::Borrowed(*name)).collect());
     if let Some(names) = known(name) {
         return Some(names);

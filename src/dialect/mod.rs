@@ -51,6 +51,12 @@ mod tests;
 mod times;
 mod translate;
 
+/// RudderStack's names of a destination that Segment calls so (protocol.md T15); none: it is called the same.
+#[must_use]
+pub fn integration_names(name: &str) -> Vec<String> {
+    integrations::names_of(name).unwrap_or_default().into_iter().map(std::borrow::Cow::into_owned).collect()
+}
+
 pub use rules::{Rule, Rules};
 pub use settings::{Idless, Ipv6, Settings, Traits};
 pub use translate::{Facts, Refusal, Translation, translate};

@@ -3,7 +3,17 @@
 //! They are compared as texts: big integers and long decimals are what they are written as, and never go through a double. The order
 //! of members counts for nothing, of repeated members the last counts (protocol.md T31), items of arrays are compared by their place.
 
+mod emitted;
+#[cfg(test)]
+mod emitted_tests;
+mod number;
+mod pattern;
+mod print;
+
 use std::collections::HashMap;
+
+pub use emitted::{CLOCK_MS, Comparison, EmittedDiff, EmittedDifference, EmittedKind, Noise, compare_emitted};
+pub use pattern::{Pattern, PatternError};
 
 use crate::model::json::{Kind, Raw};
 

@@ -1,7 +1,7 @@
 //! The handle that tells evidence what happens.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -23,9 +23,12 @@ use super::{
     tallies::Tallies,
     words::{Arrival, Emission, Ends, Sums, Twin},
 };
-use crate::model::{
-    Destination, EnvelopeId, MessagePrint, PerDestination, Revision, Settled, SourceId, SourcePrint, WallTime,
-    json::{self, Kind},
+use crate::{
+    diff::Noise,
+    model::{
+        Destination, EnvelopeId, MessagePrint, PerDestination, Revision, Settled, SourceId, SourcePrint, WallTime,
+        json::{self, Kind},
+    },
 };
 
 /// What is known about events after they were sent.
@@ -47,6 +50,8 @@ pub(super) struct State {
     pub(super) answers: Answers,
     pub(super) findings: Findings,
     pub(super) tallies: Tallies,
+    /// What counted for nothing, by source, since the start.
+    pub(super) noise: HashMap<SourceId, BTreeMap<Noise, u64>>,
     pub(super) taps: HashMap<SourceId, PerDestination<TapCount>>,
     /// The newest events that are over, for those who ask for one.
     pub(super) recent: Ring<Followed>,
@@ -103,6 +108,7 @@ impl Evidence {
             answers: Answers::default(),
             findings: kept.findings,
             tallies: kept.tallies,
+            noise: HashMap::new(),
             taps: HashMap::new(),
             recent: Ring::new(RECENT_MAX),
         };

@@ -1,5 +1,7 @@
 //! What follows from what was heard of one event.
 
+use std::collections::BTreeMap;
+
 use super::{
     bodies::Reading,
     findings::{Context, FindingKey, FindingState, Found, whole},
@@ -10,7 +12,8 @@ use super::{
     words::Emission,
 };
 use crate::{
-    diff::{self, DifferenceKind},
+    dialect::integration_names,
+    diff::{CLOCK_MS, Comparison, EmittedDiff, Noise, Pattern, compare_emitted},
     model::{
         Destination, Outcome, PerDestination, Revision, SourceId, WallTime,
         json::{self, Raw},
@@ -51,9 +54,10 @@ impl Evidence {
             state.tallies.judge(&judged(&slot.source, revision, Agreement::Unjoinable, None, second.at));
             return;
         };
-        let compared = compare(&slot.source, segment, rudderstack);
+        let compared = compare(&slot.source, segment, rudderstack, &self.settings.ignored);
         let late = Destination::ALL.into_iter().filter(|side| is_late(slot, *side, *emitted_at.of(*side))).map(|side| late_of(slot, side));
-        let found: Vec<Found> = compared.found.into_iter().chain(late).collect();
+        let Compared { found, noise } = compared;
+        let found: Vec<Found> = found.into_iter().chain(late).collect();
         let version = version_of(segment).or_else(|| version_of(rudderstack));
         let context = Context {
             message_id,
@@ -64,11 +68,15 @@ impl Evidence {
             rudderstack: Some(rudderstack.text()),
         };
         let mut state = self.state();
+        let of_source = state.noise.entry(slot.source.clone()).or_default();
+        for (noise, count) in &noise {
+            *of_source.entry(*noise).or_default() += count;
+        }
         let agreement = match state.findings.take(found, &context) {
             Some(FindingState::Open) => Agreement::Different,
             Some(FindingState::Accepted) => Agreement::Accepted,
             Some(FindingState::Ignored) => Agreement::Noise,
-            None if compared.is_noisy => Agreement::Noise,
+            None if !noise.is_empty() => Agreement::Noise,
             None => Agreement::Equal,
         };
         let revision = slot.sent.as_ref().map(|sent| sent.revision);
@@ -274,25 +282,20 @@ fn late_of(slot: &Slot, side: Destination) -> Found {
 /// What a comparison came to.
 struct Compared {
     found: Vec<Found>,
-    /// Whether there was anything that counts for nothing.
-    is_noisy: bool,
+    /// How often something counts for nothing.
+    noise: BTreeMap<Noise, u64>,
 }
 
-fn compare(source: &SourceId, segment: Raw<'_>, rudderstack: Raw<'_>) -> Compared {
-    let differences = diff::compare(segment, rudderstack);
-    let label = |kind| match kind {
-        DifferenceKind::OnlyLeft => "missing",
-        DifferenceKind::OnlyRight => "extra",
-        DifferenceKind::Type => "type",
-        DifferenceKind::Value => "value",
-    };
-    let found = differences.into_iter().map(|difference| Found {
-        key: key(source, &difference.path, label(difference.kind)),
-        left: difference.left.map(told),
-        right: difference.right.map(told),
+fn compare(source: &SourceId, segment: Raw<'_>, rudderstack: Raw<'_>, ignored: &[Pattern]) -> Compared {
+    let comparison = Comparison { names: &integration_names, ignored, clock_ms: CLOCK_MS };
+    let EmittedDiff { found, noise } = compare_emitted(segment, rudderstack, &comparison);
+    let found = found.into_iter().map(|difference| Found {
+        key: key(source, &difference.path, difference.kind.label()),
+        left: difference.segment.map(told),
+        right: difference.rudderstack.map(told),
         why: String::new(),
     });
-    Compared { found: found.collect(), is_noisy: false }
+    Compared { found: found.collect(), noise }
 }
 
 fn told(value: Raw<'_>) -> String {

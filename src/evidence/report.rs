@@ -1,5 +1,7 @@
 //! What evidence tells those who ask.
 
+use std::collections::BTreeMap;
+
 use super::{
     answers::{AnswerClass, AnswerCount},
     findings::{Decision, FindingKey, FindingState, Group},
@@ -8,7 +10,10 @@ use super::{
     tallies::{Agreement, Basis, Track},
     words::LedgerRow,
 };
-use crate::model::{Destination, PerDestination, Revision, SourceId, WallTime};
+use crate::{
+    diff::Noise,
+    model::{Destination, PerDestination, Revision, SourceId, WallTime},
+};
 
 /// How much is known of a source, by what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +149,12 @@ impl Evidence {
     pub fn finding(&self, id: &str) -> Option<Finding> {
         let state = self.state();
         state.findings.find(id).map(|(key, group)| finding(&state.findings, key, group))
+    }
+
+    /// How often something in a source's emissions counted for nothing, by the reason, since the start.
+    #[must_use]
+    pub fn noise(&self, source: &SourceId) -> BTreeMap<Noise, u64> {
+        self.state().noise.get(source).cloned().unwrap_or_default()
     }
 
     /// What was decided about findings, oldest first.

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::model::ByteSize;
+use crate::{diff::Pattern, model::ByteSize};
 
 /// The bounds of evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +17,21 @@ pub struct Settings {
     pub wait: Duration,
     /// Disk for what one vendor has emitted and the other not yet.
     pub bodies_max: ByteSize,
+    /// Places in events that count for nothing, beside the built-in list (protocol.md 5).
+    pub ignored: Vec<Pattern>,
     /// Whether both vendors' taps are configured: without, nothing is waited for but answers.
     pub is_tapped: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { dir: None, events_max: 200_000, wait: Duration::from_mins(10), bodies_max: ByteSize(256 << 20), is_tapped: false }
+        Self {
+            dir: None,
+            events_max: 200_000,
+            wait: Duration::from_mins(10),
+            bodies_max: ByteSize(256 << 20),
+            ignored: Vec::new(),
+            is_tapped: false,
+        }
     }
 }
