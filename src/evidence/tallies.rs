@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Revision, SourceId, WallTime};
+use crate::{
+    model::{Revision, SourceId, WallTime},
+    parity::Sequence,
+};
 
 /// What a claim about an event rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -35,6 +38,33 @@ pub enum Agreement {
     Predicted,
     /// It cannot be said: a tap was silent, or an event was not followed to its end.
     Unjoinable,
+}
+
+impl Agreement {
+    /// Whether it speaks for parity or against it; None: for neither.
+    #[must_use]
+    pub const fn agrees(self) -> Option<bool> {
+        match self {
+            Self::Equal | Self::Noise | Self::Accepted => Some(true),
+            Self::Different | Self::OnlySegment | Self::OnlyRudderStack => Some(false),
+            Self::Predicted | Self::Unjoinable => None,
+        }
+    }
+
+    /// One word for it; it stays the same (ui.md 4.1).
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Equal => "equal",
+            Self::Noise => "noise",
+            Self::Accepted => "accepted",
+            Self::Different => "different",
+            Self::OnlySegment => "only_segment",
+            Self::OnlyRudderStack => "only_rudderstack",
+            Self::Predicted => "predicted",
+            Self::Unjoinable => "unjoinable",
+        }
+    }
 }
 
 /// How many events were judged so and so.
@@ -71,6 +101,9 @@ pub struct Track {
     pub ever: Tally,
     /// By the minute (since 1970): how many agreed and how many did not. A day of them.
     pub minutes: BTreeMap<i64, (u32, u32)>,
+    /// How sure the share in `now` is.
+    #[serde(default)]
+    pub sequence: Sequence,
     /// `now` by the app and its version, else the library's.
     pub versions: BTreeMap<String, Tally>,
 }
@@ -187,7 +220,7 @@ impl Tallies {
             // After a restart it goes on where it was.
             if let Some(track) = self.tracks.get_mut(&(source.clone(), basis)).filter(|track| track.since_revision != revision.0) {
                 (track.since_revision, track.since_ms) = (revision.0, now.as_millis());
-                (track.now, track.versions) = (Tally::default(), BTreeMap::new());
+                (track.now, track.sequence, track.versions) = (Tally::default(), Sequence::default(), BTreeMap::new());
                 self.is_changed = true;
             }
         }
@@ -197,6 +230,7 @@ impl Tallies {
     pub(super) fn accept(&mut self, source: &SourceId, events: u64, from: Agreement) {
         if let Some(track) = self.tracks.get_mut(&(source.clone(), Basis::Tap)) {
             track.now.accept(events, from);
+            track.sequence.accept(events);
             track.ever.accept(events, from);
             self.is_changed = true;
         }
@@ -227,12 +261,10 @@ impl Tallies {
 
 impl Track {
     fn count_minute(&mut self, judged: &Judged<'_>) {
+        let Some(agrees) = judged.agreement.agrees() else { return };
+        self.sequence.push(agrees);
         let minute = self.minutes.entry(judged.at.as_millis().div_euclid(60_000)).or_default();
-        match judged.agreement {
-            Agreement::Equal | Agreement::Noise | Agreement::Accepted => minute.0 += 1,
-            Agreement::Different | Agreement::OnlySegment | Agreement::OnlyRudderStack => minute.1 += 1,
-            Agreement::Predicted | Agreement::Unjoinable => {}
-        }
+        *if agrees { &mut minute.0 } else { &mut minute.1 } += 1;
         while self.minutes.len() > MINUTES_MAX {
             self.minutes.pop_first();
         }
