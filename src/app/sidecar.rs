@@ -287,6 +287,18 @@ impl Handle {
         self.ingress.tls_address()
     }
 
+    /// Where vendors' webhooks are taken in plain HTTP; None when they are off.
+    #[must_use]
+    pub const fn hooks_address(&self) -> Option<SocketAddr> {
+        self.ingress.hooks_address()
+    }
+
+    /// Where they are taken over TLS; None when that is off.
+    #[must_use]
+    pub const fn hooks_tls_address(&self) -> Option<SocketAddr> {
+        self.ingress.hooks_tls_address()
+    }
+
     /// Where metrics and health are served; None when they are off.
     #[must_use]
     pub fn metrics_address(&self) -> Option<SocketAddr> {

@@ -39,7 +39,7 @@ pub(crate) enum Kept {
 /// Takes up what earlier runs knew, and makes the ledger agree with the journal. Blocks.
 pub(super) fn open(config: &Config, journal: &Journal, clock: &Clock, kept: Kept) -> Arc<Evidence> {
     let dir = (kept == Kept::OnDisk).then(|| config.journal.dir.join(EVIDENCE_DIR));
-    let evidence = Evidence::open(Settings { dir, ..config.evidence.clone() }, clock.now());
+    let evidence = Evidence::open(Settings { dir, is_tapped: config.ingress.hooks.has_taps(), ..config.evidence.clone() }, clock.now());
     for (lane, ledger) in journal.ledger() {
         // What waits to be sent again has ended once, in quarantine: the ledger of evidence keeps it there until it ends anew.
         let sums = Sums {

@@ -9,6 +9,10 @@ use super::{
 };
 use crate::{ingress::OnFull, routing::Region, telemetry::LogFormat};
 
+/// Whether something is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Allowed(pub bool);
+
 /// Which kind of certificates `[tls] mode` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TlsMode {
@@ -54,6 +58,21 @@ impl Value for DataDirectory {
     }
     fn show(&self) -> String {
         (*self == Self::Ephemeral).to_string()
+    }
+    fn schema() -> Json {
+        json!({ "type": "boolean" })
+    }
+}
+
+impl Value for Allowed {
+    fn read(node: &Node) -> Result<Self, Fault> {
+        match node {
+            Node::Truth(truth) => Ok(Self(*truth)),
+            _ => Err(Fault::kind("true or false", node, "write it without quotes")),
+        }
+    }
+    fn show(&self) -> String {
+        self.0.to_string()
     }
     fn schema() -> Json {
         json!({ "type": "boolean" })

@@ -59,7 +59,7 @@ pub struct Config {
     pub rudderstack: Option<upstream::Settings>,
     /// The pace of delivery.
     pub delivery: delivery::Settings,
-    /// What is found out about events after they were sent. Where it is kept and whether vendors' taps are there says the start.
+    /// What is found out about events after they were sent. Where it is kept, and whether vendors' taps are there, follows from the rest.
     pub evidence: evidence::Settings,
     /// Logs and metrics.
     pub telemetry: telemetry::Settings,

@@ -6,8 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::{
     Access, Code, Config, ControlPlace, DataDirectory, access, check,
-    choice::TlsMode,
-    destinations,
+    choice::{Allowed, TlsMode},
+    destinations, key, schema,
     section::Section,
     session::{Session, Source},
     sources,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     evidence,
-    ingress::{self, Limits},
+    ingress::{self, Hooks, Limits},
     journal,
     model::{ByteSize, Span},
     telemetry, tls,
@@ -47,11 +47,12 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
     let evidence = evidence(session, &mut root);
     let telemetry = telemetry(session, &mut root, metrics);
     let limits = limits(session, &mut root);
+    let (hooks, hooks_tls_at) = hooks(session, &mut root);
     let (admin, kill_file, access) = admin(session, &mut root);
     let sources = sources::read(session, &mut root, destinations.rudderstack.is_some());
     root.finish(session);
     let config = Config {
-        ingress: ingress::Settings { listen: listen.0, listen_tls: listen_tls.0, trusted_proxies, public_host, on_full, limits },
+        ingress: ingress::Settings { listen: listen.0, listen_tls: listen_tls.0, trusted_proxies, public_host, on_full, hooks, limits },
         tls,
         journal,
         segment: destinations.segment,
@@ -66,6 +67,10 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
         data_directory,
         drain_timeout,
     };
+    if config.ingress.hooks.listen_tls.is_some() && config.tls.is_none() {
+        let fix = "set listen_tls too, whose certificates it shows, or take plain HTTP behind a proxy with hooks.listen";
+        session.error(&hooks_tls_at, Code::Missing, "`hooks.listen_tls` has no certificates", fix);
+    }
     check::across(session, &config, &Places { listen: listen_at, listen_tls: listen_tls_at, metrics: metrics_at, journal_size });
     config
 }
@@ -136,6 +141,35 @@ fn journal(session: &mut Session<'_>, root: &mut Section) -> (journal::Settings,
     let data_directory = section.value(session, "ephemeral", DataDirectory::default());
     section.finish(session);
     (settings, on_full, data_directory, size_at.or(&volume_at).clone())
+}
+
+/// `[hooks]`: what vendors post. With it, where its TLS listener is set.
+fn hooks(session: &mut Session<'_>, root: &mut Section) -> (Hooks, Source) {
+    let default = Hooks::default();
+    let mut section = root.table(session, "hooks");
+    let listen = section.value(session, "listen", Listen(default.listen)).0;
+    let (listen_tls, at) = section.placed(session, "listen_tls", Listen(default.listen_tls));
+    let mut secrets = |name: &'static str| {
+        let key = section.key(name);
+        session.ask(key.clone(), schema::write_key(), None);
+        let read = section.take(name).map(|entry| key::read(session, &key, entry.item)).unwrap_or_default();
+        read.into_iter().map(|key| key.secret).collect::<Vec<_>>()
+    };
+    let (segment_secrets, rudderstack_secrets) = (secrets("segment_secret"), secrets("rudderstack_secret"));
+    let allow_arrays = section.value(session, "allow_arrays", Allowed(default.allow_arrays)).0;
+    let place = section.place();
+    let is_on = listen.is_some() || listen_tls.0.is_some();
+    if is_on && segment_secrets.is_empty() && rudderstack_secrets.is_empty() {
+        session.error(
+            &place,
+            Code::Missing,
+            "[hooks] listens and has no secret, so nothing would be taken",
+            "add segment_secret = { env = \"...\" }, the shared secret of Segment's webhook, or rudderstack_secret",
+        );
+    }
+    section.finish(session);
+    let hooks = Hooks { listen, listen_tls: listen_tls.0, segment_secrets, rudderstack_secrets, allow_arrays };
+    (hooks, at)
 }
 
 /// `[diff]`: both sides compared.

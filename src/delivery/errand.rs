@@ -291,6 +291,9 @@ fn write_call(way: &Way, source: &Source, cargo: &Cargo) -> Result<(Call, Option
 /// that say how the body is written and who wrote it, and the key where the client had put it.
 fn segment_call(way: &Way, source: &Source, opened: &Opened) -> Result<(Call, Edits), String> {
     let envelope = &opened.envelope;
+    if envelope.endpoint == Endpoint::Webhook {
+        return Err("it came from Segment, which has it already".to_owned());
+    }
     let now = way.clock.now();
     #[cfg(test)]
     let now = if is_broken(Sabotage::SentAtKept) { envelope.received_at } else { now };

@@ -148,7 +148,7 @@ fn channel(library: Option<&str>, endpoint: Endpoint) -> &'static str {
         match endpoint {
             Endpoint::ClientSingle(_) | Endpoint::Pixel(_) => "\"web\"",
             Endpoint::ClientBatch => "\"mobile\"",
-            Endpoint::Batch | Endpoint::Import | Endpoint::Single(_) => "\"server\"",
+            Endpoint::Batch | Endpoint::Import | Endpoint::Single(_) | Endpoint::Webhook => "\"server\"",
         }
     }
 }

@@ -29,10 +29,13 @@ pub(super) enum Field {
     RequestIp,
     RudderId,
     ReceivedAt,
+    Version,
+    ProjectId,
+    SegmentMetadata,
 }
 
 /// Each field with its name in quotes, as it is written when the event lacks it. The order is that of [`Field`].
-const FIELDS: [(Field, &str); 18] = [
+const FIELDS: [(Field, &str); 21] = [
     (Field::Type, "\"type\""),
     (Field::MessageId, "\"messageId\""),
     (Field::UserId, "\"userId\""),
@@ -51,6 +54,9 @@ const FIELDS: [(Field, &str); 18] = [
     (Field::RequestIp, "\"request_ip\""),
     (Field::RudderId, "\"rudderId\""),
     (Field::ReceivedAt, "\"receivedAt\""),
+    (Field::Version, "\"version\""),
+    (Field::ProjectId, "\"projectId\""),
+    (Field::SegmentMetadata, "\"metadata\""),
 ];
 
 /// Which fields have a quoted name of that length, a bit for each: of most other names it takes no comparison to see that

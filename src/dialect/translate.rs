@@ -53,6 +53,9 @@ pub enum Refusal {
     /// It is no JSON object (protocol.md 2.3).
     #[error("event is not a valid rudder event")]
     NotObject,
+    /// It is no event but Segment's word that a user was deleted (protocol.md 4.1): RudderStack is told so by its own API.
+    #[error("a deletion of a user, which is no event")]
+    Deletion,
 }
 
 impl Refusal {
@@ -62,6 +65,7 @@ impl Refusal {
         match self {
             Self::NoId => "request neither has anonymousId nor userId",
             Self::NotObject => "event is not a valid rudder event",
+            Self::Deletion => "Segment deleted this user: tell RudderStack by its user suppression API, then release this entry",
         }
     }
 
@@ -70,7 +74,7 @@ impl Refusal {
     pub const fn segment_code(self) -> Option<&'static str> {
         match self {
             Self::NoId => Some("no_user_anon_id"),
-            Self::NotObject => None,
+            Self::NotObject | Self::Deletion => None,
         }
     }
 }
@@ -90,6 +94,10 @@ impl<'a> Facts<'a> {
     }
 }
 
+fn is_deletion(draft: &Draft<'_>) -> bool {
+    draft.get(Field::Type).and_then(Raw::string).is_some_and(|kind| kind == "delete")
+}
+
 /// Segment's limit for one event, in bytes (protocol.md 1.5).
 const EVENT_BYTES_MAX: usize = 32 * 1024;
 
@@ -106,11 +114,22 @@ pub fn translate(item: Raw<'_>, facts: &Facts<'_>, settings: &Settings) -> Resul
         return Err(Refusal::NotObject);
     }
     let mut draft = Draft::of(item);
+    if facts.endpoint == Endpoint::Webhook && is_deletion(&draft) {
+        return Err(Refusal::Deletion);
+    }
     ids::settle(&mut draft, facts, *settings)?;
     let message = ids::name(&mut draft, facts);
     let kind = ids::complete(&mut draft, facts);
-    times::compute(&mut draft, facts);
-    context::settle(&mut draft, facts, *settings, kind);
+    if facts.endpoint == Endpoint::Webhook {
+        // Segment has corrected the times and taken the address from the connection where it does (T2, T3, T13); what it calls the
+        // channel is another thing than RudderStack's (T23).
+        for (field, rule) in SEGMENTS_OWN {
+            draft.remove(field, rule);
+        }
+    } else {
+        times::compute(&mut draft, facts);
+        context::settle(&mut draft, facts, *settings, kind);
+    }
     integrations::settle(&mut draft, facts);
     for (field, rule) in STRIPPED {
         draft.remove(field, rule);
@@ -124,6 +143,14 @@ pub fn translate(item: Raw<'_>, facts: &Facts<'_>, settings: &Settings) -> Resul
     let (rules, noticed) = (draft.rules, draft.noticed);
     Ok(Translation { json: draft.write(item.text().len() + ADDED_BYTES), message, rules, noticed })
 }
+
+/// What Segment adds to an event for itself before it passes it on (protocol.md 4.3).
+const SEGMENTS_OWN: [(Field, Rule); 4] = [
+    (Field::Version, Rule::RESERVED),
+    (Field::ProjectId, Rule::RESERVED),
+    (Field::SegmentMetadata, Rule::METADATA),
+    (Field::Channel, Rule::CHANNEL),
+];
 
 /// What RudderStack shall not see: the client's key, what SDKs say about themselves, and the members that RudderStack
 /// would take for its own (a `request_ip` even spreads over the rest of its batch, protocol.md 2.4).

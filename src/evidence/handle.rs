@@ -80,6 +80,14 @@ const RECENT_MAX: usize = 16_384;
 /// An emission later than this after the answer is a finding, in milliseconds.
 pub(super) const LATE_MS: i64 = 60_000;
 
+/// An event's messageId, as [`crate::model::Head`] reads it: a text that is not blank, or a number's own text.
+fn message_id_of(id: json::Raw<'_>) -> Option<String> {
+    match id.kind() {
+        Kind::Number => Some(id.text().to_owned()),
+        _ => id.string().filter(|text| !text.trim().is_empty()).map(std::borrow::Cow::into_owned),
+    }
+}
+
 impl Default for Evidence {
     /// Without taps and without a directory.
     fn default() -> Self {
@@ -199,7 +207,7 @@ impl Evidence {
             .ok()
             .filter(|event| event.kind() == Kind::Object)
             .and_then(|event| event.get("messageId"))
-            .and_then(|id| id.string().map(std::borrow::Cow::into_owned));
+            .and_then(message_id_of);
         let print = message_id.as_ref().map(|message_id| Self::print(emission.source, message_id));
         let mut state = self.state();
         let count = state.taps.entry(emission.source.clone()).or_default().of_mut(emission.by);

@@ -28,7 +28,7 @@ use super::{
     Desk, Limits,
     bodies::{Arriving, Departing},
     head_guard::{HeadGuard, Phase},
-    listener::Course,
+    listener::{Course, Door},
     metered::{Chatter, Metered},
     opening::{Opened, Whole, listen},
     relay::Untaken,
@@ -50,6 +50,8 @@ pub(super) struct Guest {
     pub shutdown: watch::Receiver<Course>,
     /// When the first byte of its first request came.
     pub since: Option<Instant>,
+    /// Who it is.
+    pub door: Door,
 }
 
 /// Waits for the head of a connection's first request, or takes what there is of it when the way in closes; None when nobody
@@ -95,7 +97,7 @@ async fn serve_http1<S>(stream: S, guest: Guest) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Guest { peer, desk, standing, shutdown, since } = guest;
+    let Guest { peer, desk, standing, shutdown, since, door } = guest;
     let limits = desk.settings.limits.clone();
     let phase = Arc::new(AtomicU8::new(Phase::Fresh as u8));
     let metered = Metered { inner: stream, standing: Arc::clone(&standing), chatter: Chatter::None };
@@ -108,7 +110,7 @@ where
         let leaving = leaving.clone();
         // Boxed: hyper keeps room for an answer in the making with every connection, and most connections are idle.
         Box::pin(async move {
-            let mut reply = desk.answer(request.map(|body| Arriving::new(body, Arc::clone(&turn))), peer).await;
+            let mut reply = desk.serve(door, request.map(|body| Arriving::new(body, Arc::clone(&turn))), peer).await;
             phase.store(Phase::Idle as u8, Ordering::Relaxed);
             let is_last = span == Span::Over || turn.afterwards() == Afterwards::Closes || *leaving.borrow() != Course::Open;
             if is_last {
@@ -134,7 +136,7 @@ async fn serve_http2<S>(stream: S, guest: Guest) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Guest { peer, desk, standing, shutdown, .. } = guest;
+    let Guest { peer, desk, standing, shutdown, door, .. } = guest;
     let limits = desk.settings.limits.clone();
     let metered = Metered { inner: stream, standing: Arc::clone(&standing), chatter: Chatter::Counted };
     let (lifetime, retired, asker) = (Lifetime::begin(), Arc::new(Notify::new()), Arc::clone(&standing));
@@ -149,7 +151,7 @@ where
         request.extensions_mut().insert(untaken.clone());
         let (desk, turn) = (Arc::clone(&desk), asker.begin());
         Box::pin(async move {
-            let reply = desk.answer(request.map(|body| Arriving::new(body, Arc::clone(&turn))), peer).await;
+            let reply = desk.serve(door, request.map(|body| Arriving::new(body, Arc::clone(&turn))), peer).await;
             Ok::<_, Infallible>(reply.map(|body| Departing::new(body, turn)))
         })
     });

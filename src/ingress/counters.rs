@@ -38,6 +38,8 @@ pub struct SourceCounts {
     pub received: [Count; 7],
     /// Events that Segment will drop after its 200, by reason in the order of [`Discard::ALL`]; they are sent all the same.
     pub predicted: [Count; Discard::ALL.len()],
+    /// Events that came by Segment's webhook, and were journalled for RudderStack.
+    pub by_webhook: Count,
     /// Events that a rule asked for a version, and that told none that can be read: no such rule matched them.
     pub unversioned: Count,
     /// Events that were relayed live instead of journalled for Segment: oversize bodies, `OAuth`, a journal that cannot write.
@@ -84,6 +86,56 @@ pub struct Counters {
     pub shed_connections: Count,
     /// Requests that could mean two things, and ended their connection.
     pub refused_requests: Count,
+    /// Posts of vendors.
+    pub hooks: HookCounts,
+}
+
+/// How a vendor's post ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookEnd {
+    /// Kept: 200.
+    Taken,
+    /// Its signature is wrong or missing: 401.
+    Unsigned,
+    /// It may not come in that form: 503, so that it comes again.
+    Refused,
+    /// It is not JSON: 400.
+    Malformed,
+    /// Our trouble: 503.
+    Busy,
+    /// No such hook, source or secret: 404.
+    Unknown,
+}
+
+/// Posts of vendors, by how they ended.
+#[derive(Debug, Default)]
+pub struct HookCounts([Count; 6]);
+
+impl HookEnd {
+    const ALL: [Self; 6] = [Self::Taken, Self::Unsigned, Self::Refused, Self::Malformed, Self::Busy, Self::Unknown];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Unsigned => "unsigned",
+            Self::Refused => "refused",
+            Self::Malformed => "malformed",
+            Self::Busy => "busy",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl HookCounts {
+    pub(super) fn add(&self, end: HookEnd) {
+        self.0[end as usize].add(1);
+    }
+
+    /// How many ended so.
+    #[must_use]
+    pub fn count(&self, end: HookEnd) -> u64 {
+        self.0[end as usize].value()
+    }
 }
 
 impl Counters {
@@ -135,12 +187,19 @@ impl Counters {
                 &source,
                 counts.unjournalled.value(),
             );
+            if counts.by_webhook.value() > 0 {
+                let what = "Events taken from Segment's webhook, for RudderStack";
+                sheet.counter("segue_events_by_webhook", what, &source, counts.by_webhook.value());
+            }
             if counts.unversioned.value() > 0 {
                 let what = "Events that a rule asked for a version and that told none";
                 sheet.counter("segue_events_unversioned", what, &source, counts.unversioned.value());
             }
             let suspended = f64::from(u8::from(self.suspensions.has(id)));
             sheet.gauge("segue_order_suspended", "Whether events were relayed past others that still wait", &source, suspended);
+        }
+        for end in HookEnd::ALL.into_iter().filter(|end| self.hooks.count(*end) > 0) {
+            sheet.counter("segue_hook_requests", "Webhooks that vendors posted", &[("result", end.label())], self.hooks.count(end));
         }
         for (code, count) in ["2xx", "4xx", "429", "other"].into_iter().zip(&self.answers) {
             sheet.counter("segue_requests", "Requests answered", &[("code", code)], count.value());

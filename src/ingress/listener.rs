@@ -34,6 +34,9 @@ pub struct Ingress {
     accepting: Vec<JoinHandle<()>>,
     watching: JoinHandle<()>,
     gate: Arc<Gate>,
+    hooks: Option<SocketAddr>,
+    hooks_tls: Option<SocketAddr>,
+    hooks_gate: Arc<Gate>,
 }
 
 /// Where the way in stands.
@@ -64,6 +67,16 @@ struct Gate {
     desk: Arc<Desk>,
     room: Arc<Room>,
     shutdown: watch::Receiver<Course>,
+    door: Door,
+}
+
+/// Who comes in by a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// Clients.
+    Clients,
+    /// Vendors, with their webhooks.
+    Hooks,
 }
 
 impl Ingress {
@@ -75,18 +88,40 @@ impl Ingress {
         let limits = &desk.settings.limits;
         let room = Room::new(descriptors::connections_max(limits.connections_max), limits.connections_per_ip_max);
         let (shutdown, asked) = watch::channel(Course::Open);
-        let gate = Arc::new(Gate { room, shutdown: asked, desk: Arc::clone(desk) });
+        let hooks_room = Room::new(HOOKS_CONNECTIONS_MAX, limits.connections_per_ip_max);
+        let hooks_gate = Arc::new(Gate { room: hooks_room, shutdown: asked.clone(), desk: Arc::clone(desk), door: Door::Hooks });
+        let gate = Arc::new(Gate { room, shutdown: asked, desk: Arc::clone(desk), door: Door::Clients });
         let watching = tokio::spawn(watch(Arc::clone(desk)));
-        let mut ingress = Self { plain: None, tls: None, shutdown, accepting: Vec::new(), watching, gate: Arc::clone(&gate) };
+        let mut ingress = Self {
+            plain: None,
+            tls: None,
+            shutdown,
+            accepting: Vec::new(),
+            watching,
+            gate: Arc::clone(&gate),
+            hooks: None,
+            hooks_tls: None,
+            hooks_gate: Arc::clone(&hooks_gate),
+        };
         if let Some(address) = desk.settings.listen {
             let (listener, bound) = bind(address)?;
             ingress.plain = Some(bound);
             ingress.accepting.push(tokio::spawn(accept(listener, None, Arc::clone(&gate))));
         }
-        if let (Some(address), Some(tls)) = (desk.settings.listen_tls, tls) {
+        if let (Some(address), Some(tls)) = (desk.settings.listen_tls, tls.clone()) {
             let (listener, bound) = bind(address)?;
             ingress.tls = Some(bound);
             ingress.accepting.push(tokio::spawn(accept(listener, Some(TlsAcceptor::from(tls)), gate)));
+        }
+        if let Some(address) = desk.settings.hooks.listen {
+            let (listener, bound) = bind(address)?;
+            ingress.hooks = Some(bound);
+            ingress.accepting.push(tokio::spawn(accept(listener, None, Arc::clone(&hooks_gate))));
+        }
+        if let (Some(address), Some(tls)) = (desk.settings.hooks.listen_tls, tls) {
+            let (listener, bound) = bind(address)?;
+            ingress.hooks_tls = Some(bound);
+            ingress.accepting.push(tokio::spawn(accept(listener, Some(TlsAcceptor::from(tls)), hooks_gate)));
         }
         Ok(ingress)
     }
@@ -103,6 +138,18 @@ impl Ingress {
         self.tls
     }
 
+    /// Where vendors' webhooks are taken in plain HTTP; None: nowhere.
+    #[must_use]
+    pub const fn hooks_address(&self) -> Option<SocketAddr> {
+        self.hooks
+    }
+
+    /// Where they are taken over TLS; None: nowhere.
+    #[must_use]
+    pub const fn hooks_tls_address(&self) -> Option<SocketAddr> {
+        self.hooks_tls
+    }
+
     /// Takes a connection that no listener accepted: a simulation's, in plain HTTP.
     #[cfg(test)]
     pub(crate) fn welcome(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: IpAddr) {
@@ -115,6 +162,7 @@ impl Ingress {
         let deadline = Instant::now() + within;
         self.shutdown.send_replace(Course::Leaving);
         emptied(&self.gate.room, deadline).await;
+        emptied(&self.hooks_gate.room, deadline).await;
         self.shutdown.send_replace(Course::Closed);
         for mut task in self.accepting {
             // It ends with the connections that the system had accepted for it.
@@ -125,10 +173,13 @@ impl Ingress {
         self.watching.abort();
         // An aborted task is over once it is awaited; then it holds nothing of the journal any more.
         let _ = self.watching.await;
-        emptied(&self.gate.room, deadline.max(Instant::now() + LAST_WAIT)).await
+        let left = deadline.max(Instant::now() + LAST_WAIT);
+        emptied(&self.gate.room, left).await + emptied(&self.hooks_gate.room, left).await
     }
 }
 
+/// Connections of vendors at one time: both keep few open.
+const HOOKS_CONNECTIONS_MAX: usize = 512;
 /// How long those get that came last.
 const LAST_WAIT: Duration = Duration::from_millis(250);
 /// Connections that wait to be accepted.
@@ -262,7 +313,7 @@ impl Gate {
         let peer = peer.to_canonical();
         let Some(place) = self.admit(peer) else { return };
         let (desk, standing, shutdown) = (Arc::clone(&self.desk), Arc::clone(&place.standing), self.shutdown.clone());
-        tokio::spawn(converse(stream, tls, Guest { peer, desk, standing, shutdown, since: None }, place));
+        tokio::spawn(converse(stream, tls, Guest { peer, desk, standing, shutdown, since: None, door: self.door }, place));
     }
 
     /// A place for a connection of `peer`; None when there is none, not even one that another would have to give up. Trusted

@@ -6,7 +6,8 @@
 //! than `relay_timeout`.
 //!
 //! `listener` accepts and `room` gives places, `opening` waits for the first words, `connection` speaks HTTP and `standing` knows when it has to go, `framing` refuses
-//! what could mean two things, `request` decides what is asked and journals it, `pass` and `relay` ask Segment live.
+//! what could mean two things, `request` decides what is asked and journals it, `pass` and `relay` ask Segment live. `hooks` takes
+//! what vendors post.
 
 mod bodies;
 mod body;
@@ -17,6 +18,7 @@ mod decided;
 mod descriptors;
 mod framing;
 mod head_guard;
+mod hooks;
 mod listener;
 mod metered;
 mod opening;
@@ -33,5 +35,5 @@ pub use counters::{Count, Counters, SourceCounts};
 pub use listener::{Ingress, ListenError};
 pub use relay::Relays;
 pub use request::Desk;
-pub use settings::{Limits, OnFull, Settings};
+pub use settings::{Hooks, Limits, OnFull, Settings};
 pub use suspension::Suspensions;

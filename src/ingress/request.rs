@@ -18,7 +18,9 @@ use super::{
     body::{BodyError, held, read_body, take},
     client_ip::client_ip,
     decided::{Decided, Way},
-    framing, tapped,
+    framing,
+    listener::Door,
+    tapped,
 };
 use crate::{
     chance,
@@ -74,7 +76,7 @@ pub(super) const RETRY_AFTER_S: u32 = 5;
 
 /// How long a client waits for its event's place on disk: SDKs give up after ten seconds and more (clients.md), and Segment,
 /// asked instead, gets five of them.
-const APPEND_WAIT_MAX: Duration = Duration::from_secs(4);
+pub(super) const APPEND_WAIT_MAX: Duration = Duration::from_secs(4);
 
 /// A request whose body has been read.
 pub(super) struct Call {
@@ -83,7 +85,7 @@ pub(super) struct Call {
     /// The body as the client sent it; of a pixel, the event in its query.
     pub(super) body: Bytes,
     pub(super) encoding: Encoding,
-    client_ip: Option<IpAddr>,
+    pub(super) client_ip: Option<IpAddr>,
 }
 
 impl Desk {
@@ -92,6 +94,15 @@ impl Desk {
     pub fn heavy() -> Semaphore {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Semaphore::new((processors / 2).max(1))
+    }
+
+    /// Answers one request of a client's, or of a vendor's.
+    pub(super) async fn serve(&self, door: Door, request: Request<Arriving>, peer: IpAddr) -> Reply {
+        match door {
+            Door::Clients => self.answer(request, peer).await,
+            // Boxed, as clients' are many and must not have room for it.
+            Door::Hooks => Box::pin(self.answer_hook(request, peer)).await,
+        }
     }
 
     /// Answers one request; it never fails. Should it panic, by a fault of ours, then this client alone is asked to come again.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::model::ByteSize;
+use crate::model::{ByteSize, Secret};
 
 /// Settings of the listeners.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,33 @@ pub struct Settings {
     pub public_host: Option<String>,
     /// What happens when the journal cannot write.
     pub on_full: OnFull,
+    /// Where vendors' webhooks come in.
+    pub hooks: Hooks,
     /// Limits on what clients may do.
     pub limits: Limits,
+}
+
+/// The listener for vendors' webhooks, which is one of its own: it is open to the internet, and clients' is not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hooks {
+    /// Plain HTTP, for a proxy in front; None: off.
+    pub listen: Option<SocketAddr>,
+    /// TLS with the certificates of the clients' listener; None: off.
+    pub listen_tls: Option<SocketAddr>,
+    /// What Segment signs with, the current one first; empty: nothing of Segment's is taken.
+    pub segment_secrets: Vec<Secret>,
+    /// What stands in the path of RudderStack's tap, the current one first; empty: it is off.
+    pub rudderstack_secrets: Vec<Secret>,
+    /// Whether events are taken from arrays too, of which Segment signs the first alone.
+    pub allow_arrays: bool,
+}
+
+impl Hooks {
+    /// Whether both vendors' taps are there.
+    #[must_use]
+    pub const fn has_taps(&self) -> bool {
+        (self.listen.is_some() || self.listen_tls.is_some()) && !self.segment_secrets.is_empty() && !self.rudderstack_secrets.is_empty()
+    }
 }
 
 /// What a source with a share of Segment gets when the journal cannot write.
@@ -75,6 +100,7 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             public_host: None,
             on_full: OnFull::Relay,
+            hooks: Hooks::default(),
             limits: Limits::default(),
         }
     }

@@ -34,6 +34,8 @@ pub enum Endpoint {
     ClientSingle(EventKind),
     /// `GET /v1/pixel/track` and its like: one event in the query, client side. Its journalled body is that event as JSON.
     Pixel(EventKind),
+    /// `POST /hooks/segment/<source>`: one event that Segment has processed and passed on (protocol.md 4.1). It goes to RudderStack alone.
+    Webhook,
 }
 
 impl Endpoint {
@@ -47,7 +49,7 @@ impl Endpoint {
     #[must_use]
     pub const fn kind(self) -> Option<EventKind> {
         match self {
-            Self::Batch | Self::Import | Self::ClientBatch => None,
+            Self::Batch | Self::Import | Self::ClientBatch | Self::Webhook => None,
             Self::Single(kind) | Self::ClientSingle(kind) | Self::Pixel(kind) => Some(kind),
         }
     }
@@ -288,6 +290,7 @@ fn push_endpoint(out: &mut Vec<u8>, endpoint: Endpoint) {
         Endpoint::Single(kind) => (3, Some(kind)),
         Endpoint::ClientSingle(kind) => (4, Some(kind)),
         Endpoint::Pixel(kind) => (5, Some(kind)),
+        Endpoint::Webhook => (6, None),
     };
     let kind = kind.and_then(|kind| EventKind::ALL.iter().position(|k| *k == kind)).unwrap_or(0);
     out.extend_from_slice(&[form, u8::try_from(kind).unwrap_or(0)]);
@@ -382,6 +385,7 @@ impl<'a> Fields<'a> {
             3 => Ok(Endpoint::Single(kind)),
             4 => Ok(Endpoint::ClientSingle(kind)),
             5 => Ok(Endpoint::Pixel(kind)),
+            6 => Ok(Endpoint::Webhook),
             _ => Err(DecodeError::Field("endpoint")),
         }
     }

@@ -81,7 +81,10 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// When it is not JSON, no object, or lacks the `batch` that its path promises.
     pub fn of(endpoint: Endpoint, body: &'a [u8]) -> Result<Self, ReadError> {
-        if endpoint.kind().is_some() { Self::of_single(body) } else { Self::of_batch(body) }
+        match endpoint {
+            Endpoint::Batch | Endpoint::Import | Endpoint::ClientBatch => Self::of_batch(body),
+            Endpoint::Single(_) | Endpoint::ClientSingle(_) | Endpoint::Pixel(_) | Endpoint::Webhook => Self::of_single(body),
+        }
     }
 
     /// The members of the event at `index`, in order, repeats included; none of an item that is no object.

@@ -122,7 +122,7 @@ pub fn predict_members<'a>(item: Raw<'a>, members: impl IntoIterator<Item = Memb
 #[must_use]
 pub const fn predict_request(endpoint: Endpoint, events: usize, inflated_bytes: usize) -> Option<Discard> {
     match endpoint {
-        Endpoint::Single(_) | Endpoint::ClientSingle(_) | Endpoint::Pixel(_) => None,
+        Endpoint::Single(_) | Endpoint::ClientSingle(_) | Endpoint::Pixel(_) | Endpoint::Webhook => None,
         Endpoint::Batch | Endpoint::Import | Endpoint::ClientBatch => {
             if events == 0 {
                 Some(Discard::EmptyBatch)

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Route, change::Shares, decide::Person};
-use crate::model::{Destination, Envelope, Origin, Revision, Selection, SourceId, WallTime};
+use crate::model::{Destination, Endpoint, Envelope, Origin, Revision, Selection, SourceId, WallTime};
 
 /// A range of a source's events, and where they are to go again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,8 @@ impl Replay {
         let revision = envelope.plan.revision;
         let is_in = envelope.source == self.source
             && !matches!(envelope.origin, Origin::Replay(_))
+            // What came from Segment never goes back there.
+            && !(envelope.endpoint == Endpoint::Webhook && self.destination == Destination::Segment)
             && self.first.is_none_or(|first| revision >= first)
             && self.last.is_none_or(|last| revision <= last)
             && self.from.is_none_or(|from| envelope.received_at >= from)
