@@ -33,7 +33,8 @@ fn hooked(route: &'static str) -> impl FnOnce(&mut Config) {
 fn signature(secret: &str, signed: &str) -> String {
     let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(signed.as_bytes());
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = |digits: String, byte: &u8| digits + &format!("{byte:02x}");
+    mac.finalize().into_bytes().iter().fold(String::new(), digits)
 }
 
 async fn post_with(stage: &Stage, path: &str, signature: Option<&str>, body: &str) -> Answer {
