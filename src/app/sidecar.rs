@@ -54,6 +54,7 @@ pub struct Handle {
     reloader: Option<Reloader>,
     report: RecoveryReport,
     counters: Arc<Counters>,
+    evidence: Arc<Evidence>,
     data_directory: DataDirectory,
     drain_timeout: Duration,
     /// Set once a stop was asked for.
@@ -266,6 +267,7 @@ impl Sidecar {
             reloader,
             report,
             counters,
+            evidence,
             data_directory: config.data_directory,
             drain_timeout: config.drain_timeout,
             stopping,
@@ -333,6 +335,12 @@ impl Handle {
     #[cfg(test)]
     pub(crate) fn lanes(&self) -> Vec<crate::delivery::LaneStatus> {
         self.delivery.lanes()
+    }
+
+    /// What is known about events after they were sent.
+    #[must_use]
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
     }
 
     /// What the ingress counted.

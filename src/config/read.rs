@@ -178,6 +178,7 @@ fn evidence(session: &mut Session<'_>, root: &mut Section) -> evidence::Settings
     let mut section = root.table(session, "diff");
     let settings = evidence::Settings {
         wait: section.value(session, "wait", Wait(default.wait)).0,
+        late: section.value(session, "late", Wait(default.late)).0,
         events_max: section.value(session, "events_max", Count(default.events_max)).0,
         bodies_max: section.value(session, "waiting_max", Size(default.bodies_max)).0,
         ignored: section.value(session, "ignore", Patterns(default.ignored.clone())).0,

@@ -26,7 +26,7 @@ pub enum EmittedKind {
     Type,
     /// Both have a text, the same but for capitals.
     Case,
-    /// Both have a number that a double does not tell apart: one has lost digits (T31).
+    /// Both have a number that a double does not tell apart: one has lost digits, and not as RudderStack always does ([`Noise::Rounded`]).
     Precision,
     /// Both have a moment, too far apart.
     Time,
@@ -64,6 +64,9 @@ pub enum Noise {
     ServerAddress,
     /// What segue adds for RudderStack on purpose: `previousId` (T20), `context.traits` (T19), a channel (T23).
     Bridged,
+    /// A number beyond 2^53, as RudderStack's gateway rounds it (T31). It is what RudderStack does to every event, and no fault of the
+    /// copy; but who counts on such a number wants to know, so it is named.
+    Rounded,
     /// A rule of the operator's.
     Rule,
 }
@@ -120,6 +123,7 @@ impl Noise {
             Self::Nothing => "nothing",
             Self::ServerAddress => "server_address",
             Self::Bridged => "bridged",
+            Self::Rounded => "rounded",
             Self::Rule => "rule",
         }
     }
@@ -222,6 +226,11 @@ impl<'a> Walk<'a, '_> {
         if value.is_null() || means_nothing(path, value, kind) {
             return self.noise(Noise::Nothing);
         }
+        if matches!(path, "context" | "properties" | "traits") && value.kind() == Kind::Object {
+            let nothing = Raw::accepted("{}").unwrap_or(value);
+            let (left, right) = if kind == EmittedKind::MissingInRudderStack { (value, nothing) } else { (nothing, value) };
+            return self.objects(path, left, right, 1);
+        }
         let is_bridged = kind == EmittedKind::MissingInSegment && self.is_bridged(path, value);
         if is_bridged {
             return self.noise(Noise::Bridged);
@@ -257,6 +266,7 @@ impl<'a> Walk<'a, '_> {
         let kind = match (left.kind(), right.kind()) {
             (Kind::Number, Kind::Number) => match number::compare(left.text(), right.text()) {
                 Sameness::Same => return self.noise(Noise::Form),
+                Sameness::ForDoubles if number::is_double_of(right.text(), left.text()) => return self.noise(Noise::Rounded),
                 Sameness::ForDoubles => EmittedKind::Precision,
                 Sameness::Not => EmittedKind::Value,
             },

@@ -70,6 +70,8 @@ fn the_noise_list_is_noise() {
         (r#"{"properties":{"a":{"b":null}}}"#, r#"{"properties":{"a":{}}}"#, Noise::Nothing),
         (r#"{"properties":{"a":1.0}}"#, r#"{"properties":{"a":1}}"#, Noise::Form),
         (r#"{"properties":{"a":[1.0,{"b":2,"c":3}]}}"#, r#"{"properties":{"a":[1,{"c":3,"b":2}]}}"#, Noise::Form),
+        (r#"{"properties":{"a":9007199254740993}}"#, r#"{"properties":{"a":9007199254740992}}"#, Noise::Rounded),
+        ("{}", r#"{"context":{"ip":"10.0.0.1"}}"#, Noise::ServerAddress),
         (r#"{"integrations":{"Customer.io":false}}"#, r#"{"integrations":{"Customer IO":false,"Salesforce":false}}"#, Noise::Form),
         (
             r#"{"integrations":{"All":false,"Amplitude (Actions)":{"k":1}}}"#,
@@ -115,7 +117,7 @@ fn what_is_just_beyond_the_noise_list_is_found() {
         (r#"{"userId":"42"}"#, r#"{"userId":"43"}"#, "userId", Value),
         (r#"{"userId":"42"}"#, "{}", "userId", MissingInRudderStack),
         (r#"{"properties":{"a":"1"}}"#, r#"{"properties":{"a":1}}"#, "properties.a", Type),
-        (r#"{"properties":{"a":9007199254740993}}"#, r#"{"properties":{"a":9007199254740992}}"#, "properties.a", Precision),
+        (r#"{"properties":{"a":9007199254740992}}"#, r#"{"properties":{"a":9007199254740993}}"#, "properties.a", Precision),
         (r#"{"properties":{"a":1}}"#, r#"{"properties":{"a":2}}"#, "properties.a", Value),
         (r#"{"properties":{"a":"Red"}}"#, r#"{"properties":{"a":"red"}}"#, "properties.a", Case),
         (r#"{"properties":{"a":"Red wine"}}"#, r#"{"properties":{"a":"Red"}}"#, "properties.a", Value),

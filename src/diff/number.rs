@@ -31,6 +31,11 @@ pub(super) fn compare(left: &str, right: &str) -> Sameness {
     }
 }
 
+/// Whether a number is what a double makes of another.
+pub(super) fn is_double_of(rounded: &str, exact: &str) -> bool {
+    exact.parse::<f64>().is_ok_and(|double| double.is_finite() && same_decimals(&format!("{double}"), rounded))
+}
+
 /// A text that is the same for all ways to write a number.
 pub(super) fn canonical(text: &str) -> String {
     let decimal = Decimal::of(text);

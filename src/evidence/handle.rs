@@ -77,8 +77,6 @@ pub struct Trouble(#[from] io::Error);
 
 /// Events that are remembered when they are over.
 const RECENT_MAX: usize = 16_384;
-/// An emission later than this after the answer is a finding, in milliseconds.
-pub(super) const LATE_MS: i64 = 60_000;
 
 /// An event's messageId, as [`crate::model::Head`] reads it: a text that is not blank, or a number's own text.
 fn message_id_of(id: json::Raw<'_>) -> Option<String> {

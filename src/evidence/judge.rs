@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     bodies::Reading,
     findings::{Context, FindingKey, FindingState, Found, whole},
-    handle::{Evidence, LATE_MS, State},
+    handle::{Evidence, State},
     join::{Emitted, Finished, Sent, Slot},
     report::Followed,
     tallies::{Agreement, Basis, Judged},
@@ -55,7 +55,8 @@ impl Evidence {
             return;
         };
         let compared = compare(&slot.source, segment, rudderstack, &self.settings.ignored);
-        let late = Destination::ALL.into_iter().filter(|side| is_late(slot, *side, *emitted_at.of(*side))).map(|side| late_of(slot, side));
+        let late =
+            Destination::ALL.into_iter().filter(|side| self.is_late(slot, *side, *emitted_at.of(*side))).map(|side| late_of(slot, side));
         let Compared { found, noise } = compared;
         let found: Vec<Found> = found.into_iter().chain(late).collect();
         let version = version_of(segment).or_else(|| version_of(rudderstack));
@@ -85,6 +86,11 @@ impl Evidence {
         followed.emitted_at = PerDestination::from_fn(|side| Some(*emitted_at.of(side)));
         followed.agreement = Some(agreement);
         state.recent.put(slot.print, followed);
+    }
+
+    fn is_late(&self, slot: &Slot, side: Destination, emitted_at: WallTime) -> bool {
+        let late_ms = i64::try_from(self.settings.late.as_millis()).unwrap_or(i64::MAX);
+        slot.answered_at(side).is_some_and(|answered_at| emitted_at.millis_since(answered_at) > late_ms)
     }
 
     /// Takes in an emission that has come before, or too late.
@@ -265,10 +271,6 @@ fn judged<'a>(
     at: WallTime,
 ) -> Judged<'a> {
     Judged { source, basis: Basis::Tap, revision, agreement, version, at }
-}
-
-fn is_late(slot: &Slot, side: Destination, emitted_at: WallTime) -> bool {
-    slot.answered_at(side).is_some_and(|answered_at| emitted_at.millis_since(answered_at) > LATE_MS)
 }
 
 fn late_of(slot: &Slot, side: Destination) -> Found {

@@ -15,6 +15,8 @@ pub struct Settings {
     /// How long the second vendor may take to emit an event after both have taken it. Segment's webhook tries for four hours,
     /// RudderStack's for three (protocol.md 4.1, 4.5); most come within seconds.
     pub wait: Duration,
+    /// How long after its answer a vendor may emit an event before that is a finding.
+    pub late: Duration,
     /// Disk for what one vendor has emitted and the other not yet.
     pub bodies_max: ByteSize,
     /// Places in events that count for nothing, beside the built-in list (protocol.md 5).
@@ -29,6 +31,7 @@ impl Default for Settings {
             dir: None,
             events_max: 200_000,
             wait: Duration::from_mins(10),
+            late: Duration::from_mins(1),
             bodies_max: ByteSize(256 << 20),
             ignored: Vec::new(),
             is_tapped: false,

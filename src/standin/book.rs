@@ -10,7 +10,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::model::WallTime;
 
-use super::{Counts, Keep, Sighting, Taken, TakenEvent, TakenRequest, Times, Verdict, identity};
+use super::{Counts, Keep, Sighting, Taken, TakenEvent, TakenRequest, Times, Verdict, identity, webhook::Emission};
 
 /// An event as a vendor judged it, before it has its place in the book.
 #[derive(Debug, Clone)]
@@ -70,8 +70,9 @@ impl Book {
         })
     }
 
-    /// Enters a request with its events and returns its number. `request.id` is set here.
-    pub(super) fn enter(&self, mut request: TakenRequest, events: Vec<Judged>) -> u64 {
+    /// Enters a request with its events; returns those that are to be passed on, when `passes_on`: accepted, and for the first time.
+    /// `request.id` is set here.
+    pub(super) fn enter(&self, mut request: TakenRequest, events: Vec<Judged>, passes_on: bool) -> Vec<Emission> {
         let keep = self.shared.keep;
         let window_ms = self.shared.window_ms;
         self.write(|pages| {
@@ -86,14 +87,17 @@ impl Book {
                 *pages.counts.dropped.entry(code.label()).or_default() += 1;
             }
             pages.note_rate(Instant::now(), events.len() as u64);
+            let mut emissions = Vec::new();
             for event in events {
-                pages.take(event, &request, keep, window_ms);
+                let emission = passes_on.then(|| Emission::of(&event)).flatten();
+                let sighting = pages.take(event, &request, keep, window_ms);
+                // RudderStack remembers for ever here, as its own window is another matter (protocol.md T26).
+                emissions.extend(emission.filter(|_| sighting == Sighting::First));
             }
-            let id = request.id;
             if pages.taken.requests.len() < keep.requests_max {
                 pages.taken.requests.push(request);
             }
-            id
+            emissions
         })
     }
 
@@ -156,13 +160,26 @@ impl Book {
     }
 }
 
+impl Emission {
+    /// None of an event that was dropped.
+    fn of(event: &Judged) -> Option<Self> {
+        Some(Self {
+            write_key: Arc::clone(&event.source),
+            message_id: event.message_id.clone(),
+            kind: event.kind.clone(),
+            name: event.name.clone(),
+            body: event.handed_on.clone()?,
+        })
+    }
+}
+
 impl Pages {
-    fn take(&mut self, event: Judged, request: &TakenRequest, keep: Keep, window_ms: i64) {
+    fn take(&mut self, event: Judged, request: &TakenRequest, keep: Keep, window_ms: i64) -> Sighting {
         self.sequence += 1;
         self.counts.events += 1;
         let sighting = self.sight(&event, request.at, window_ms);
         if self.taken.events.len() >= keep.events_max {
-            return;
+            return sighting;
         }
         let json_bytes = event.json.len() + event.handed_on.as_ref().map_or(0, String::len);
         let whole = keep.json_bytes_max > 0 && self.json_bytes + json_bytes <= keep.json_bytes_max;
@@ -186,6 +203,7 @@ impl Pages {
             json: whole.then(|| event.json.into()),
             handed_on: event.handed_on.filter(|_| whole).map(Into::into),
         });
+        sighting
     }
 
     fn sight(&mut self, event: &Judged, at: WallTime, window_ms: i64) -> Sighting {

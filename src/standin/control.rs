@@ -10,21 +10,26 @@
 //! | `GET /__standin/taken?since=N` | the events after sequence N, a JSON object a line |
 //! | `GET /__standin/requests?since=N` | the requests after number N, a JSON object a line |
 //! | `DELETE /__standin/taken` | starts a new book |
+//! | `POST /__standin/alterations`, an [`Alteration`] as JSON | `{"id":1}`: changes what is passed on to webhooks |
+//! | `GET /__standin/alterations` | all of them, with the events that each has changed |
+//! | `DELETE /__standin/alterations` | lifts all |
+//! | `GET /__standin/emitted` | how webhooks fared: the [`EmittedCounts`](super::EmittedCounts) |
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Serialize;
 
 use super::{
-    Faults, Rule, RuleId,
+    Alteration, Faults, Rule, RuleId,
     book::Book,
     exchange::{Answer, Arrived},
+    webhook::Emitter,
 };
 
 /// Where these paths begin; no vendor has such a path.
 pub(super) const PREFIX: &str = "/__standin/";
 
-pub(super) fn answer(arrived: &Arrived, book: &Book, faults: &Faults) -> Answer {
+pub(super) fn answer(arrived: &Arrived, book: &Book, faults: &Faults, emitter: &Emitter) -> Answer {
     let since = arrived.parameter("since").and_then(|text| text.parse().ok()).unwrap_or(0);
     match (&arrived.method, arrived.path.strip_prefix(PREFIX).unwrap_or_default()) {
         (&Method::POST, "faults") => match serde_json::from_slice::<Rule>(&arrived.body) {
@@ -43,6 +48,16 @@ pub(super) fn answer(arrived: &Arrived, book: &Book, faults: &Faults) -> Answer 
         (&Method::GET, "counts") => json(serde_json::to_vec(&book.counts()).unwrap_or_default()),
         (&Method::GET, "taken") => lines(&book.events_since(since)),
         (&Method::GET, "requests") => lines(&book.requests_since(since)),
+        (&Method::POST, "alterations") => match serde_json::from_slice::<Alteration>(&arrived.body) {
+            Ok(alteration) => json(format!("{{\"id\":{}}}", emitter.alterations().add(alteration).0)),
+            Err(problem) => text(StatusCode::BAD_REQUEST, problem.to_string()),
+        },
+        (&Method::GET, "alterations") => json(emitter.alterations().to_json()),
+        (&Method::DELETE, "alterations") => {
+            emitter.alterations().lift_all();
+            json("{}")
+        }
+        (&Method::GET, "emitted") => json(serde_json::to_vec(&emitter.counts()).unwrap_or_default()),
         (&Method::DELETE, "taken") => {
             book.forget();
             json("{}")

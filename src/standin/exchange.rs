@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::model::WallTime;
 
-use super::{DropCode, Keep, book::Judged, query};
+use super::{DropCode, Options, book::Judged, query};
 
 /// A request whose body is complete.
 #[derive(Debug)]
@@ -57,8 +57,9 @@ pub(super) enum Detail {
 }
 
 impl Detail {
-    pub const fn of(keep: Keep) -> Self {
-        if keep.json_bytes_max == 0 { Self::Ids } else { Self::Whole }
+    pub fn of(options: &Options) -> Self {
+        let is_wanted = options.keep.json_bytes_max > 0 || options.emits || !options.webhooks.is_empty();
+        if is_wanted { Self::Whole } else { Self::Ids }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The two vendors, played: Segment's tracking API with its CDN, and RudderStack's gateway.
 //!
 //! They answer as protocol.md says the real ones do, keep what they took so that a test can ask, and fail on demand. They
-//! are an independent oracle: nothing here uses segue's own protocol or dialect. They never call out, and listen on
+//! are an independent oracle: nothing here uses segue's own protocol or dialect. They call nobody but the webhooks that they are given, and listen on
 //! loopback unless told otherwise.
 //!
 //! ```no_run
@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+mod alteration;
 mod book;
 mod broken;
 mod control;
@@ -39,11 +40,14 @@ mod service;
 mod settings_json;
 mod taken;
 mod verdict;
+mod webhook;
 mod wire;
 
+pub use alteration::{Alteration, AlterationId, Change, Which};
 pub use counts::Counts;
 pub use fault::{Fault, Faults, Rule, RuleId};
 pub use options::{Keep, Key, KeyState, Options, Region, SourceKind};
 pub use server::{RudderStandin, SegmentStandin, Standin, Vendor, serve};
 pub use taken::{Sighting, Taken, TakenEvent, TakenRequest, Times};
 pub use verdict::{DropCode, Verdict};
+pub use webhook::{Emissions, EmittedCounts, Webhook};

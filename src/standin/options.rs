@@ -3,8 +3,10 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
+use super::Webhook;
 use crate::clock::Clock;
 
 /// What a stand-in needs to start; `Options::default()` with some [`keys`](Self::keys) will do.
@@ -20,6 +22,12 @@ pub struct Options {
     pub clock: Clock,
     /// How much of what is taken stays in memory.
     pub keep: Keep,
+    /// Whether events may be passed on to webhooks that are named later.
+    pub emits: bool,
+    /// Where the events of sources are passed on to; with [`emits`](Self::emits), or one of these, more can be added while it runs.
+    pub webhooks: Vec<Webhook>,
+    /// The first wait before a post to a webhook is repeated; it doubles.
+    pub webhook_retry: Duration,
     /// Segment only: the region, which settings name as `apiHost` when [`api_host`](Self::api_host) does not.
     pub region: Region,
     /// Segment only: the `apiHost` that `GET /v1/projects/<key>/settings` names, host and path without a scheme.
@@ -34,6 +42,9 @@ impl Default for Options {
             keys: Vec::new(),
             clock: Clock::system(),
             keep: Keep::default(),
+            emits: false,
+            webhooks: Vec::new(),
+            webhook_retry: Duration::from_secs(1),
             region: Region::Us,
             api_host: None,
         }

@@ -76,7 +76,7 @@ impl Route {
 
 impl Gateway {
     pub fn new(options: &Options) -> Self {
-        Self { keys: options.keys.iter().map(|key| (key.write_key.clone(), key.clone())).collect(), detail: Detail::of(options.keep) }
+        Self { keys: options.keys.iter().map(|key| (key.write_key.clone(), key.clone())).collect(), detail: Detail::of(options) }
     }
 
     /// What the gateway does with a request.

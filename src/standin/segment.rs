@@ -54,7 +54,7 @@ impl Tracking {
     pub fn new(options: &Options) -> Self {
         Self {
             keys: options.keys.iter().map(|key| (key.write_key.clone(), key.state)).collect(),
-            detail: Detail::of(options.keep),
+            detail: Detail::of(options),
             api_host: options.api_host.clone().unwrap_or_else(|| options.region.api_host().to_owned()),
         }
     }

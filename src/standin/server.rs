@@ -21,11 +21,12 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    Counts, Faults, Options, Taken, TakenEvent,
+    Counts, Emissions, Faults, Options, Taken, TakenEvent,
     book::Book,
     rudderstack::Gateway,
     segment::Tracking,
     service::{Connection, Role, Stage},
+    webhook::Emitter,
     wire::{Fate, Wire},
 };
 
@@ -106,9 +107,16 @@ impl Standin {
             Vendor::Segment => SEGMENT_WINDOW_MS,
             Vendor::RudderStack => i64::MAX,
         };
+        let emitter = Emitter::start(vendor, options.webhook_retry);
+        for webhook in options.webhooks.clone() {
+            if let Err(error) = emitter.add(webhook) {
+                tracing::error!(event = "standin_webhook", error, "a webhook of a stand-in is left out");
+            }
+        }
         let stage = Arc::new(Stage {
             book: Book::new(options.keep, window_ms),
             faults: Faults::default(),
+            emitter,
             clock: options.clock.clone(),
             admission: Mutex::new(()),
             role: match vendor {
@@ -140,6 +148,12 @@ impl Standin {
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.addr)
+    }
+
+    /// The handle on what it passes on to webhooks.
+    #[must_use]
+    pub fn emissions(&self) -> Emissions<'_> {
+        Emissions { emitter: &self.stage.emitter }
     }
 
     /// The handle on its faults.

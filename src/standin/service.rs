@@ -24,6 +24,7 @@ use super::{
     rudder_answer,
     rudderstack::Gateway,
     segment::{self, Tracking},
+    webhook::Emitter,
     wire::Fate,
 };
 
@@ -57,6 +58,7 @@ pub(super) struct Stage {
     pub role: Role,
     pub book: Book,
     pub faults: Faults,
+    pub emitter: Emitter,
     pub clock: Clock,
     /// Held from the look at the rate to the entry in the book, so that the limit is exact.
     pub admission: Mutex<()>,
@@ -80,7 +82,7 @@ impl Stage {
     pub async fn serve(&self, connection: Connection, request: Request<Incoming>) -> Result<Response<AnswerBody>, Unanswered> {
         let arrived = self.read(&connection, request).await?;
         if arrived.path.starts_with(control::PREFIX) {
-            return Ok(whole(control::answer(&arrived, &self.book, &self.faults)));
+            return Ok(whole(control::answer(&arrived, &self.book, &self.faults, &self.emitter)));
         }
         let reply = self.role.reply(&arrived);
         if reply.record == Record::Passed {
@@ -212,7 +214,10 @@ impl Stage {
             status: status.map(|status| status.as_u16()),
             dropped,
         };
-        self.book.enter(request, events);
+        let events = self.book.enter(request, events, self.emitter.is_on());
+        for event in events {
+            self.emitter.emit(event);
+        }
     }
 }
 

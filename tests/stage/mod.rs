@@ -61,7 +61,8 @@ impl Stage {
         let segment_keys = config.sources.iter().flat_map(|source| &source.segment_keys).map(|key| Key::enabled(key.expose())).collect();
         let rudder_keys =
             config.sources.iter().filter_map(|source| source.rudderstack_key.as_ref()).map(|key| Key::enabled(key.expose())).collect();
-        let options = Options { clock: clock.clone(), keep: Keep::default(), ..Options::default() };
+        let options =
+            Options { clock: clock.clone(), keep: Keep::default(), webhook_retry: Duration::from_millis(20), ..Options::default() };
         let segment = SegmentStandin::start(Options { keys: segment_keys, ..options.clone() }).await.unwrap();
         let rudder = RudderStandin::start(Options { keys: rudder_keys, ..options }).await.unwrap();
         let to = |url: String| upstream::Settings { url, ..upstream::Settings::default() };
