@@ -285,7 +285,7 @@ mod tests {
 
     use super::*;
 
-    fn altered(change: Change, event: &Value) -> Option<Value> {
+    fn altered(change: &Change, event: &Value) -> Option<Value> {
         let mut altered = Altered { body: event.to_string(), copies: 1, after: Duration::ZERO };
         change.apply(&mut altered).then(|| serde_json::from_str(&altered.body).unwrap())
     }
@@ -308,7 +308,7 @@ mod tests {
             (Change::Null(path("a.s")), "/a/s", Value::Null),
         ];
         for (change, pointer, want) in cases {
-            let found = altered(change.clone(), &event).unwrap();
+            let found = altered(&change, &event).unwrap();
             assert_eq!(found.pointer(pointer), Some(&want), "{change:?}");
         }
         let nothing = [
@@ -318,7 +318,7 @@ mod tests {
             Change::Set(path("n"), json!(16_777_217)),
         ];
         for change in nothing {
-            assert_eq!(altered(change.clone(), &event), None, "{change:?} has nothing to change");
+            assert_eq!(altered(&change, &event), None, "{change:?} has nothing to change");
         }
     }
 

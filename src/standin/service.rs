@@ -216,7 +216,7 @@ impl Stage {
         };
         let events = self.book.enter(request, events, self.emitter.is_on());
         for event in events {
-            self.emitter.emit(event);
+            self.emitter.emit(&event);
         }
     }
 }

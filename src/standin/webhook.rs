@@ -101,7 +101,7 @@ struct Post {
 const AT_ONCE: usize = 16;
 /// Attempts: with a first wait of a second, some hours.
 const ATTEMPTS_MAX: u32 = 20;
-const RETRY_MAX: Duration = Duration::from_secs(300);
+const RETRY_MAX: Duration = Duration::from_mins(5);
 /// Segment waits five seconds for an answer (protocol.md 4.1).
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -136,7 +136,7 @@ impl Emitter {
     }
 
     /// Passes an event on, when its source has a webhook.
-    pub(super) fn emit(&self, emission: Emission) {
+    pub(super) fn emit(&self, emission: &Emission) {
         let Some(target) = self.webhooks().get(&*emission.write_key).cloned() else { return };
         self.add_to(Tally::Events, 1);
         let body = match self.shared.vendor {
@@ -212,6 +212,7 @@ impl Emissions<'_> {
     }
 
     /// Changes what is passed on from now on.
+    #[expect(clippy::must_use_candidate, reason = "who never mends it needs no name for it")]
     pub fn alter(&self, alteration: Alteration) -> AlterationId {
         self.emitter.alterations().add(alteration)
     }
