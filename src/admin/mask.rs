@@ -71,6 +71,13 @@ pub(super) fn masked(event: Value) -> Value {
     mask(event, Within::Anything, "", 0)
 }
 
+/// The value as it would be masked where it stands.
+pub(super) fn masked_at(path: &str, value: Value) -> Value {
+    let names: Vec<&str> = path.split(['.', '[']).filter(|name| !name.is_empty() && !name.ends_with(']')).collect();
+    let whole = names.iter().rev().fold(value, |inner, name| serde_json::json!({ *name: inner }));
+    names.iter().try_fold(&masked(whole), |value, name| value.get(name)).cloned().unwrap_or(Value::Null)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Within {
     Anything,

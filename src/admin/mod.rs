@@ -6,6 +6,7 @@
 
 mod answer;
 mod caller;
+mod evidence;
 mod extract;
 mod impact;
 mod lanes;

@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     answer::{Problems, Refusal, good},
     caller::Caller,
-    lanes, limits, purge, quarantine, replays, routes as flips, sent, series,
+    evidence, lanes, limits, purge, quarantine, replays, routes as flips, sent, series,
     server::Hub,
     status, stream, versions,
 };
@@ -47,6 +47,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
         (name = "lanes", description = "The queues to the two destinations"),
         (name = "routes", description = "Who gets whose events; each change has a revision"),
         (name = "replays", description = "Events sent again from the journal"),
+        (name = "evidence", description = "Whether RudderStack gets what Segment gets"),
         (name = "quarantine", description = "What a destination refused for good"),
     )
 )]
@@ -78,6 +79,11 @@ fn described() -> (Router<Hub>, Document) {
         .routes(routes!(versions::versions))
         .routes(routes!(sent::diffs))
         .routes(routes!(sent::event))
+        .routes(routes!(evidence::evidence))
+        .routes(routes!(evidence::findings))
+        .routes(routes!(evidence::finding, evidence::decide))
+        .routes(routes!(evidence::ledger))
+        .routes(routes!(evidence::trace))
         .routes(routes!(lanes::list))
         .routes(routes!(lanes::hold))
         .routes(routes!(lanes::release))
@@ -118,7 +124,7 @@ impl Turns {
         match path {
             path if path.starts_with("/v1/kill") => None,
             "/v1/replays" | "/v1/replays/plan" | "/v1/versions" | "/v1/diffs" => Some(&self.reads),
-            path if path.starts_with("/v1/events/") => Some(&self.reads),
+            path if path.starts_with("/v1/events/") || path.starts_with("/v1/trace/") => Some(&self.reads),
             _ => Some(&self.usual),
         }
     }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     control::{Asked, FlipError, Flipped, KeyMoved, Kill, Recent, ReloadError, SourceStanding, Undoing},
     model::{Destination, Revision, Role, SourceId},
-    routing::{Author, Change, Deed, Route, Step},
+    routing::{Author, Change, Deed, FindingVerb, Route, Step},
     wire::{self, ProblemCode, RouteShares, schema},
 };
 
@@ -283,6 +283,7 @@ pub(super) fn event(change: &Change) -> wire::RouteEvent {
         to_limit: None,
         replay: None,
         events: None,
+        about: None,
         reason: change.reason.clone(),
         undoes: change.undoes.map(|revision| revision.0),
     };
@@ -315,13 +316,18 @@ pub(super) fn event(change: &Change) -> wire::RouteEvent {
             told.source = Some(source.to_string());
             told.destination = Some(destination.label().to_owned());
         }
+        Deed::Finding(finding) => {
+            told.source = Some(finding.source.clone());
+            let whole = if finding.path.is_empty() { "(whole event)" } else { &finding.path };
+            told.about = Some(finding.kind.as_ref().map_or_else(|| whole.to_owned(), |kind| format!("{whole} {kind}")));
+        }
         Deed::Reload { sources } => told.source = Some(sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         Deed::KillOn | Deed::KillOff => {}
     }
     told
 }
 
-const fn what(change: &Change) -> &'static str {
+fn what(change: &Change) -> &'static str {
     match (&change.deed, change.undoes) {
         (Deed::Route { .. }, None) => "route",
         (Deed::Route { .. }, Some(_)) => "undo",
@@ -338,6 +344,11 @@ const fn what(change: &Change) -> &'static str {
         (Deed::ReplayStep(_, Step::Resume), _) => "replay resume",
         (Deed::ReplayStep(_, Step::Cancel), _) => "replay cancel",
         (Deed::ReplayStep(_, Step::End), _) => "replay end",
+        (Deed::Finding(finding), _) => match finding.verb {
+            FindingVerb::Accept => "accept finding",
+            FindingVerb::Ignore => "ignore finding",
+            FindingVerb::Reopen => "reopen finding",
+        },
         (Deed::Reload { .. }, _) => "reload",
     }
 }

@@ -13,7 +13,7 @@ use super::{
     caller::Caller,
     extract::Query,
     lanes::source_id,
-    mask::masked,
+    mask::{masked, masked_at},
     server::Hub,
 };
 use crate::{
@@ -154,19 +154,12 @@ fn differs(hub: &Hub, difference: &SentDifference, reveal: bool) -> wire::Differ
 }
 
 /// The value; a number that a double would change is told as the text that it is written as.
-fn exact(text: &str) -> Value {
+pub(super) fn exact(text: &str) -> Value {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Number(number)) if number.to_string() != text => Value::from(text),
         Ok(value) => value,
         Err(_) => Value::from(text),
     }
-}
-
-/// The value as it would be masked where it stands.
-fn masked_at(path: &str, value: Value) -> Value {
-    let names: Vec<&str> = path.split(['.', '[']).filter(|name| !name.ends_with(']')).collect();
-    let whole = names.iter().rev().fold(value, |inner, name| serde_json::json!({ *name: inner }));
-    names.iter().try_fold(&masked(whole), |value, name| value.get(name)).cloned().unwrap_or(Value::Null)
 }
 
 const fn kind(kind: DifferenceKind) -> &'static str {

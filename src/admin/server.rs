@@ -35,6 +35,7 @@ use crate::{
     config::Access,
     control::{Reloader, Replayer, Switchboard},
     delivery::LaneControl,
+    evidence::Evidence,
     ingress::Counters,
     journal::Journal,
     model::WallTime,
@@ -77,6 +78,8 @@ pub struct Hub {
     pub sources: Arc<ArcSwap<Sources>>,
     /// Where events are seen as they pass.
     pub tap: Arc<Tap>,
+    /// What is known of events afterwards.
+    pub evidence: Arc<Evidence>,
     /// What the server itself keeps: to be empty at the start.
     pub live: Arc<Live>,
 }

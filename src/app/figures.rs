@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use crate::{
     control::{Reloader, ReplayState, Replayer, Switchboard},
     delivery::Delivery,
+    evidence::{Agreement, Basis, Evidence, Parity},
     ingress::Counters,
     journal::{Health, Journal, SpillQuota},
     model::Destination,
@@ -67,6 +68,49 @@ pub(super) fn register_reloader(exposition: &Exposition, reloader: Option<&Reloa
     exposition.on_scrape(move |sheet| {
         let refused = f64::from(u8::from(refusal.is_some()));
         sheet.gauge("segue_config_refused", "Whether the newest reload was refused: the configuration before it is in force", &[], refused);
+    });
+}
+
+/// How far both sides agree (ui.md 4.1: parity itself is a query, so that instances add up), and what is followed.
+pub(super) fn register_evidence(exposition: &Exposition, evidence: &Arc<Evidence>) {
+    let evidence = Arc::clone(evidence);
+    exposition.on_scrape(move |sheet| {
+        for Parity { source, basis, track } in evidence.parity() {
+            let basis = if basis == Basis::Tap { "tap" } else { "answers" };
+            let tally = &track.ever;
+            let counts = [
+                (Agreement::Equal, tally.equal),
+                (Agreement::Noise, tally.noise),
+                (Agreement::Accepted, tally.accepted),
+                (Agreement::Different, tally.different),
+                (Agreement::OnlySegment, tally.only_segment),
+                (Agreement::OnlyRudderStack, tally.only_rudderstack),
+                (Agreement::Predicted, tally.predicted),
+                (Agreement::Unjoinable, tally.unjoinable),
+            ];
+            for (agreement, count) in counts {
+                let labels = [("source", source.as_str()), ("evidence", basis), ("result", agreement.label())];
+                sheet.counter("segue_parity_pairs", "Events of which both sides were compared", &labels, count);
+            }
+        }
+        let standing = evidence.standing();
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps doubles")]
+        for (name, what, value) in [
+            (
+                "segue_evidence_followed_events",
+                "Events that are followed until both sides have said what became of them",
+                standing.followed,
+            ),
+            ("segue_evidence_one_in", "One event in how many is followed", standing.one_in),
+            ("segue_evidence_waiting_bytes", "Disk for what one vendor emitted and the other not yet", standing.waiting_bytes),
+        ] {
+            sheet.gauge(name, what, &[], value as f64);
+        }
+        for tap in &standing.taps {
+            let labels = [("source", tap.source.as_str()), ("by", tap.by.label())];
+            sheet.counter("segue_tap_events", "Events that a vendor's tap told of", &labels, tap.events);
+            sheet.counter("segue_tap_unjoinable", "Those of them without a messageId", &labels, tap.unjoinable);
+        }
     });
 }
 

@@ -214,6 +214,7 @@ impl Sidecar {
             Switchboard::start(Arc::clone(&sources), config.rudderstack.is_some(), journal.clone(), delivery.control(), desk.clock.clone());
         let witness = Witness::start(Arc::clone(&evidence), switchboard.clone(), desk.clock.clone());
         figures::register_routes(&exposition, &switchboard);
+        figures::register_evidence(&exposition, &evidence);
         // Before the first request: a file that was there at the start counts for it.
         let kill_file = match config.kill_file() {
             Some(path) => Some(KillFile::watch(path, switchboard.clone()).await),
@@ -223,15 +224,9 @@ impl Sidecar {
         delivery.begin();
         let reloader = read.map(|read| Reloader::new(read, switchboard.clone()));
         figures::register_reloader(&exposition, reloader.as_ref());
-        let (lanes, sources) = (delivery.control(), Arc::clone(&sources));
-        let replayer = Replayer::start(
-            config.journal.dir.clone(),
-            journal.clone(),
-            delivery.control(),
-            Arc::clone(&sources),
-            switchboard.clone(),
-            desk.clock.clone(),
-        );
+        let (lanes, place) = (delivery.control(), config.journal.dir.clone());
+        let replayer =
+            Replayer::start(place, journal.clone(), lanes.clone(), Arc::clone(&sources), switchboard.clone(), desk.clock.clone());
         figures::register_replays(&exposition, &replayer);
         let draining = Arc::new(AtomicBool::new(false));
         let hub = Hub {
@@ -246,6 +241,7 @@ impl Sidecar {
             draining: Arc::clone(&draining),
             sources,
             tap: delivery.tap(),
+            evidence: Arc::clone(&evidence),
             live: Arc::default(),
         };
         let admin = start_admin(&config, hub);

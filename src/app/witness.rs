@@ -10,7 +10,7 @@ use tokio::{
 use crate::{
     clock::Clock,
     config::Config,
-    control::Switchboard,
+    control::{Switchboard, restore_findings},
     evidence::{EndSums, Evidence, Settings, Sums},
     journal::{EVIDENCE_DIR, Journal},
 };
@@ -61,6 +61,7 @@ pub(super) fn open(config: &Config, journal: &Journal, clock: &Clock, kept: Kept
 impl Witness {
     /// Goes on until it is dropped or stopped.
     pub(super) fn start(evidence: Arc<Evidence>, switchboard: Switchboard, clock: Clock) -> Self {
+        restore_findings(&switchboard, &evidence);
         let (told, mut ticks) = (Arc::clone(&evidence), 0_u32);
         let task = tokio::spawn(async move {
             let mut rounds = interval(TICK);

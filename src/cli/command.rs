@@ -11,6 +11,7 @@ use clap::{
 };
 
 use super::{
+    evidence_flags::{CertificateArguments, DiffArguments, LedgerFlags, TraceFlags},
     lane_flags::{HoldCommand, LaneName, LimitCommand, PurgeFlags},
     quarantine_flags::QuarantineCommand,
     replay_flags::ReplayCommand,
@@ -78,6 +79,9 @@ impl Command {
                 | Self::Drain { .. }
                 | Self::Route { .. }
                 | Self::Replay { .. }
+                | Self::Diff(_)
+                | Self::Trace(_)
+                | Self::Ledger(_)
                 | Self::Kill { .. }
                 | Self::Reload { .. }
                 | Self::Hold { .. }
@@ -183,6 +187,14 @@ pub enum Command {
         #[command(subcommand)]
         command: ReplayCommand,
     },
+    /// Where what both vendors make of events differs: exit 3 when anything is open.
+    Diff(DiffArguments),
+    /// One event, through every hop.
+    Trace(TraceFlags),
+    /// How events ended, by source, destination and revision or minute.
+    Ledger(LedgerFlags),
+    /// What can be said of a source's cutover: Markdown, or JSON with --json; exit 3 when something is open.
+    Certificate(CertificateArguments),
     /// The kill switch: everything to Segment, above all routes, until it is turned off. Queues to `RudderStack` are held.
     Kill {
         /// What to do with it.

@@ -6,10 +6,13 @@
 
 mod attach;
 mod audit;
+mod certificate;
 mod certs;
 mod check;
 mod command;
 mod config;
+mod diff;
+mod evidence_flags;
 mod exit;
 mod export;
 mod harden;
@@ -129,6 +132,10 @@ fn carry_out(manner: &Manner, command: Command, matches: &ArgMatches, talk: &Tal
         Command::Drain { command } => status::drain(manner, &command, talk),
         Command::Route { command } => route::route(manner, command, talk),
         Command::Replay { command } => replay::replay(manner, command, talk),
+        Command::Diff(arguments) => diff::diff(manner, arguments, talk),
+        Command::Trace(flags) => diff::trace(manner, &flags, talk),
+        Command::Ledger(flags) => diff::ledger(manner, &flags, talk),
+        Command::Certificate(arguments) => certificate::certificate(manner, &arguments, talk),
         Command::Kill { command } => kill::kill(manner, command, talk),
         Command::Audit { command } => audit::audit(manner, command, talk),
         Command::Reload { dry_run } => reload::reload(manner, dry_run, talk),

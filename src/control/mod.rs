@@ -5,6 +5,7 @@
 //! is refused. It never touches what was journalled before.
 
 mod attribution;
+mod findings;
 mod kill_file;
 mod lanes;
 mod purge;
@@ -19,6 +20,7 @@ mod switchboard;
 mod versions;
 mod watch;
 
+pub use findings::{decide_finding, restore_findings};
 pub use kill_file::{KillFile, POLL_INTERVAL};
 pub use purge::{PurgeAsked, Purged};
 pub use recent::{Recent, app_of};

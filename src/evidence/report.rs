@@ -177,6 +177,12 @@ impl Evidence {
         state.recent.get(print).cloned()
     }
 
+    /// Whether both vendors' taps are configured.
+    #[must_use]
+    pub const fn is_tapped(&self) -> bool {
+        self.settings.is_tapped
+    }
+
     /// How evidence stands.
     #[must_use]
     pub fn standing(&self) -> Standing {

@@ -83,6 +83,8 @@ pub enum Deed {
     Hold(SourceId, Destination),
     /// A held lane goes on.
     Release(SourceId, Destination),
+    /// Somebody says what is to be made of differences between what both vendors emitted.
+    Finding(Box<FindingDecision>),
     /// The configuration was read again.
     Reload {
         /// The sources that came, went or changed.
@@ -107,6 +109,32 @@ pub struct Sifted {
     pub destination: Option<String>,
     /// How many events that were.
     pub events: u64,
+}
+
+/// What is to be made of differences between what both vendors emitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingDecision {
+    /// The source's id.
+    pub source: String,
+    /// Where in an event; empty: the whole event.
+    pub path: String,
+    /// How they differ; None: however they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// What is to be made of it.
+    pub verb: FindingVerb,
+}
+
+/// What can be made of a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingVerb {
+    /// It is as it should be.
+    Accept,
+    /// It says nothing.
+    Ignore,
+    /// What was decided before is taken back.
+    Reopen,
 }
 
 /// As it is written: flat, with texts as the configuration has them.
@@ -139,6 +167,8 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sifted: Option<Sifted>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    finding: Option<FindingDecision>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     undoes: Option<u64>,
@@ -157,6 +187,7 @@ enum Verb {
     ReplayStep,
     Hold,
     Release,
+    Finding,
     KillOn,
     KillOff,
     Reload,
@@ -203,6 +234,7 @@ impl Change {
             Deed::GiveUp(sifted) => Written { change: Verb::GiveUp, sifted: Some(sifted.clone()), ..Written::default() },
             Deed::Hold(source, destination) => Written::lane(Verb::Hold, source, *destination),
             Deed::Release(source, destination) => Written::lane(Verb::Release, source, *destination),
+            Deed::Finding(finding) => Written { change: Verb::Finding, finding: Some((**finding).clone()), ..Written::default() },
             Deed::Reload { sources } => {
                 Written { change: Verb::Reload, sources: sources.iter().map(ToString::to_string).collect(), ..Written::default() }
             }
@@ -238,6 +270,7 @@ impl Change {
             job,
             step,
             sifted,
+            finding,
             reason,
             undoes,
         } = serde_json::from_str(json).ok()?;
@@ -256,6 +289,7 @@ impl Change {
             Verb::GiveUp => Deed::GiveUp(sifted?),
             Verb::Hold => Deed::Hold(source?, destination()?),
             Verb::Release => Deed::Release(source?, destination()?),
+            Verb::Finding => Deed::Finding(Box::new(finding?)),
             Verb::Reload => Deed::Reload { sources: sources.iter().map(|id| SourceId::parse(id).ok()).collect::<Option<_>>()? },
         };
         Some(Self { revision: Revision(revision), at: WallTime::parse(&at)?, by, deed, reason, undoes: undoes.map(Revision) })
@@ -317,6 +351,12 @@ mod tests {
             Deed::Purge(source.clone(), Some(rudder)),
             Deed::Hold(source.clone(), segment),
             Deed::Release(source, rudder),
+            Deed::Finding(Box::new(FindingDecision {
+                source: "web".to_owned(),
+                path: "properties.total".to_owned(),
+                kind: Some("type".to_owned()),
+                verb: FindingVerb::Accept,
+            })),
             Deed::Reload { sources: vec![SourceId::parse("ios").unwrap()] },
         ];
         for deed in deeds {

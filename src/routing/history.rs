@@ -104,7 +104,9 @@ impl History {
             | Deed::Redrive(..)
             | Deed::GiveUp(..)
             | Deed::Replay(..)
-            | Deed::ReplayStep(..) => {}
+            | Deed::ReplayStep(..)
+            // Evidence holds what was decided about findings; a start reads it through.
+            | Deed::Finding(..) => {}
             Deed::KillOn => self.killed = Some(self.changes.len()),
             Deed::KillOff => self.killed = None,
             Deed::Reload { sources } => self.reloads.extend(sources.iter().map(|source| (source.clone(), change.revision))),

@@ -11,7 +11,7 @@ mod rule;
 mod source;
 mod version;
 
-pub use change::{Author, Change, Deed, Sifted};
+pub use change::{Author, Change, Deed, FindingDecision, FindingVerb, Sifted};
 pub use decide::{Bucket, Inquiry, Person, decide, unversioned};
 pub use history::{History, Seal};
 pub use replay::{Replay, Step, Which};

@@ -3,6 +3,8 @@
 //! Plain data, and how times and names are written in it. Every object names its form in `schema`. Write keys are in none of them.
 //! A reader ignores members that it does not know.
 
+mod certificate;
+mod evidence;
 mod lane;
 mod limit;
 mod problem;
@@ -15,6 +17,11 @@ mod status;
 mod tap;
 mod versions;
 
+pub use certificate::{Certificate, HistoryMark};
+pub use evidence::{
+    AnswerClass, Evidence, Finding, FindingAsked, FindingDetail, FindingSample, Findings, Hop, LedgerBook, LedgerRow, Parity, Tally,
+    TapStanding, Trace, VersionParity,
+};
 pub use lane::{Health, HoldAsked, Lane, LaneAnswer, Lanes, Ledger, Me, PurgeAnswer, PurgeAsked};
 pub use limit::{Limit, LimitAsked, LimitChanged, Limits};
 pub use problem::{Problem, ProblemCode};
@@ -89,6 +96,18 @@ pub mod schema {
     pub const SENT_DIFFS: &str = "segue.sent-diffs/v1";
     /// [`Versions`](super::Versions)
     pub const VERSIONS: &str = "segue.versions/v1";
+    /// [`Certificate`](super::Certificate)
+    pub const CERTIFICATE: &str = "segue.certificate/v1";
+    /// [`Evidence`](super::Evidence)
+    pub const EVIDENCE: &str = "segue.evidence/v1";
+    /// [`Findings`](super::Findings)
+    pub const FINDINGS: &str = "segue.findings/v1";
+    /// [`FindingDetail`](super::FindingDetail)
+    pub const FINDING: &str = "segue.finding/v1";
+    /// [`LedgerBook`](super::LedgerBook)
+    pub const LEDGER: &str = "segue.ledger/v1";
+    /// [`Trace`](super::Trace)
+    pub const TRACE: &str = "segue.trace/v1";
     /// [`Problem`](super::Problem)
     pub const PROBLEM: &str = "segue.problem/v1";
 }

@@ -246,6 +246,9 @@ pub struct RouteEvent {
     /// How many events of the quarantine were sent again or given up; None for anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<u64>,
+    /// What it is about, when that is none of the others: the place and kind of a finding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// Why; None: nothing was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
