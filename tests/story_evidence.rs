@@ -72,7 +72,7 @@ async fn segue(stage: &Stage, arguments: &[&str]) -> (i32, String) {
 }
 
 fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    serde_json::from_str(text).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
