@@ -242,7 +242,8 @@ async fn a_neighbour_of_the_same_user_reads_nothing() {
     assert_eq!(scene.post("/v1/track", &[("authorization", &basic(SEGMENT_KEY))], event(1).into()).await.status, 200);
     for file in fs::read_dir(&data).expect("the data directory") {
         let file = file.expect("a file");
-        assert_eq!(file.metadata().expect("its mode").permissions().mode() & 0o777, 0o600, "{:?}", file.path());
+        let metadata = file.metadata().expect("its mode");
+        assert_eq!(metadata.permissions().mode() & 0o777, if metadata.is_dir() { 0o700 } else { 0o600 }, "{:?}", file.path());
     }
     let page = get(scene.metrics_port, "/metrics").await.expect("metrics");
     assert!(metric(&page, "process_open_fds", &[]) > 5, "it still sees itself:\n{page}");
@@ -472,10 +473,17 @@ impl Scene {
         }
         assert!(!self.dir.path().join("session-secrets").exists(), "SSLKEYLOGFILE was obeyed");
         let (mut files, mut events) = (0, 0);
-        for file in fs::read_dir(self.dir.path().join("data")).expect("the data directory") {
-            let path = file.expect("a file").path();
-            let mode = fs::metadata(&path).expect("its mode").permissions().mode() & 0o777;
-            assert_eq!(mode, 0o600, "{}", path.display());
+        let listed = |dir: &str| {
+            let dir = self.dir.path().join(dir);
+            fs::read_dir(dir).into_iter().flatten().map(|file| file.expect("a file").path()).collect::<Vec<_>>()
+        };
+        for path in [listed("data"), listed("data/evidence")].concat() {
+            let metadata = fs::metadata(&path).expect("its mode");
+            let mode = metadata.permissions().mode() & 0o777;
+            assert_eq!(mode, if metadata.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+            if metadata.is_dir() {
+                continue;
+            }
             if fs::metadata(&path).expect("its kind").file_type().is_socket() {
                 continue;
             }
