@@ -1,120 +1,160 @@
-//! Decimal numbers compared by value, exactly.
+//! Numbers by their value, without a double in between.
 
-/// How alike two JSON numbers are.
+/// How two numbers compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sameness {
-    /// They are one number.
+pub(super) enum Likeness {
+    /// The same number, however it is written: 1, 1.0, 10e-1.
     Same,
-    /// They are two, which no double tells apart.
-    ForDoubles,
-    /// They are two.
-    Not,
+    /// Two numbers that become one in a double: 9007199254740993 and 9007199254740992.
+    Rounded,
+    /// Two numbers.
+    Different,
 }
 
-/// A number: digits without zeros at either end, and where the point stands.
-#[derive(Debug, PartialEq, Eq)]
-struct Decimal<'a> {
-    is_negative: bool,
-    digits: (&'a str, &'a str),
-    /// The value is 0.digits times ten to this.
-    exponent: i64,
-}
-
-pub(super) fn compare(left: &str, right: &str) -> Sameness {
-    if left == right || same_decimals(left, right) {
-        return Sameness::Same;
+/// Compares two JSON numbers. Linear in their texts.
+pub(super) fn likeness(one: &str, other: &str) -> Likeness {
+    if Decimal::of(one).is_some_and(|decimal| Some(decimal) == Decimal::of(other)) {
+        return Likeness::Same;
     }
-    match (left.parse::<f64>(), right.parse::<f64>()) {
-        #[expect(clippy::float_cmp, reason = "whether a double tells them apart is the question")]
-        (Ok(left), Ok(right)) if left == right => Sameness::ForDoubles,
-        _ => Sameness::Not,
+    let double = |text: &str| text.parse::<f64>().ok().filter(|double| double.is_finite());
+    match (double(one), double(other)) {
+        // By their bits but for the sign of zero, as 0 and -0 are one number.
+        (Some(a), Some(b)) if a.to_bits() == b.to_bits() || (a == 0.0 && b == 0.0) => Likeness::Rounded,
+        _ => Likeness::Different,
     }
 }
 
-/// Whether a number is what a double makes of another.
+/// Whether a number is what RudderStack's gateway writes of another: the shortest text of its double (protocol.md T31).
 pub(super) fn is_double_of(rounded: &str, exact: &str) -> bool {
-    exact.parse::<f64>().is_ok_and(|double| double.is_finite() && same_decimals(&format!("{double}"), rounded))
+    let double = exact.parse::<f64>().ok().filter(|double| double.is_finite());
+    double.is_some_and(|double| likeness(&double.to_string(), rounded) == Likeness::Same)
 }
 
 /// A text that is the same for all ways to write a number.
-pub(super) fn canonical(text: &str) -> String {
-    let decimal = Decimal::of(text);
-    if decimal.is_zero() {
-        return "0".to_owned();
-    }
-    let sign = if decimal.is_negative { "-" } else { "" };
-    format!("{sign}{}{}e{}", decimal.digits.0, decimal.digits.1, decimal.exponent)
+pub(super) fn canonical(number: &str) -> String {
+    let Some(Decimal { is_negative, digits, exponent }) = Decimal::of(number) else { return number.to_owned() };
+    let sign = if is_negative { "-" } else { "" };
+    let digits: String = digits.iter().map(char::from).collect();
+    format!("{sign}{digits}e{exponent}")
 }
 
-fn same_decimals(left: &str, right: &str) -> bool {
-    let (left, right) = (Decimal::of(left), Decimal::of(right));
-    if left.is_zero() || right.is_zero() {
-        return left.is_zero() && right.is_zero();
-    }
-    left.is_negative == right.is_negative && left.exponent == right.exponent && left.digits().eq(right.digits())
+/// A JSON number in a form that each value has only one of: 0.ddd times a power of ten, the first and last digit not zero.
+#[derive(Debug, PartialEq, Eq)]
+struct Decimal<'a> {
+    is_negative: bool,
+    digits: Digits<'a>,
+    /// The power of ten; 0 for zero.
+    exponent: i128,
 }
+
+/// The digits that count, a point among them passed over.
+#[derive(Debug, Clone, Copy)]
+struct Digits<'a>(&'a str);
+
+impl Digits<'_> {
+    fn iter(&self) -> impl Iterator<Item = u8> {
+        self.0.bytes().filter(|digit| *digit != b'.')
+    }
+}
+
+impl PartialEq for Digits<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Digits<'_> {}
 
 impl<'a> Decimal<'a> {
-    fn of(text: &'a str) -> Self {
-        let (is_negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
-        let (mantissa, power) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-        let power: i64 = power.strip_prefix('+').unwrap_or(power).parse().unwrap_or(0);
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let whole = whole.trim_start_matches('0');
-        let fraction = fraction.trim_end_matches('0');
-        let length = |text: &str| i64::try_from(text.len()).unwrap_or(i64::MAX);
-        if whole.is_empty() {
-            let digits = fraction.trim_start_matches('0');
-            let exponent = power.saturating_sub(length(fraction) - length(digits));
-            return Self { is_negative, digits: ("", digits), exponent };
+    /// None for an exponent so long that no number is meant.
+    fn of(text: &'a str) -> Option<Self> {
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        let (mantissa, power) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+        let digits = mantissa.trim_matches(['0', '.']);
+        if digits.is_empty() {
+            return Some(Self { is_negative: false, digits: Digits(""), exponent: 0 });
         }
-        let digits = if fraction.is_empty() { (whole.trim_end_matches('0'), "") } else { (whole, fraction) };
-        Self { is_negative, digits, exponent: power.saturating_add(length(whole)) }
+        let whole = mantissa.find('.').unwrap_or(mantissa.len());
+        let first = mantissa.find(|digit| digit != '0' && digit != '.')?;
+        // Places from the point to the first digit that counts, to the left when it stands in the whole part.
+        let places = if first < whole { as_exponent(whole - first)? } else { -as_exponent(first - whole - 1)? };
+        Some(Self { is_negative: unsigned.len() < text.len(), digits: Digits(digits), exponent: places.checked_add(power.parse().ok()?)? })
     }
+}
 
-    const fn is_zero(&self) -> bool {
-        self.digits.0.is_empty() && self.digits.1.is_empty()
-    }
-
-    fn digits(&self) -> impl Iterator<Item = u8> {
-        self.digits.0.bytes().chain(self.digits.1.bytes())
-    }
+fn as_exponent(places: usize) -> Option<i128> {
+    i128::try_from(places).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
-    fn numbers_are_compared_by_value_and_not_as_doubles() {
-        let same = [
-            ("1", "1.0"),
-            ("1", "1e0"),
-            ("100", "1e2"),
-            ("0.001", "1E-3"),
-            ("-0", "0.00"),
-            ("12.50", "1.25e+1"),
-            ("10", "1.0e1"),
-            ("1200", "12e2"),
-            ("0.10", "0.1"),
-            ("9007199254740993", "9007199254740993.0"),
+    fn numbers_are_what_they_are_worth() {
+        use Likeness::{Different, Rounded, Same};
+        let cases = [
+            ("1", "1.0", Same),
+            ("1", "1e0", Same),
+            ("1", "10E-1", Same),
+            ("1", "0.1e+1", Same),
+            ("100", "1e2", Same),
+            ("0.001", "1e-3", Same),
+            ("120.50", "1.205e2", Same),
+            ("0", "-0.0e5", Same),
+            ("0", "0E99999999999999999999999999999999999999999999999", Same),
+            ("9007199254740993", "9007199254740993.0", Same),
+            ("9007199254740993", "9007199254740992", Rounded),
+            ("-9007199254740993", "-9007199254740992", Rounded),
+            ("0.1", "0.1000000000000000055", Rounded),
+            ("1e-400", "0", Rounded),
+            ("1e-400", "-1e-400", Rounded),
+            ("9007199254740993", "-9007199254740993", Different),
+            ("1", "2", Different),
+            ("1", "-1", Different),
+            ("1", "10", Different),
+            ("0.1", "0.01", Different),
+            ("101", "11", Different),
+            ("1e400", "2e400", Different),
+            ("1e99999999999999999999999999999999999999999999999", "1", Different),
         ];
-        for (left, right) in same {
-            assert_eq!(compare(left, right), Sameness::Same, "{left} {right}");
-            assert_eq!(canonical(left), canonical(right));
+        for (one, other, want) in cases {
+            assert_eq!(likeness(one, other), want, "{one} and {other}");
+            assert_eq!(likeness(other, one), want, "{other} and {one}");
+            assert_eq!(canonical(one) == canonical(other), want == Same, "{one} and {other}");
+            assert_eq!(likeness(one, one), if one.len() > 40 && !one.starts_with('0') { Different } else { Same }, "{one}");
         }
-        let doubles = [
-            ("9007199254740993", "9007199254740992"),
-            ("0.1", "0.1000000000000000055"),
-            ("123456789012345678901", "123456789012345680000"),
-        ];
-        for (left, right) in doubles {
-            assert_eq!(compare(left, right), Sameness::ForDoubles, "{left} {right}");
+    }
+
+    #[test]
+    fn what_a_double_makes_of_a_number_is_known() {
+        for (exact, rounded) in
+            [("9007199254740993", "9007199254740992"), ("12345678901234567890", "12345678901234567000"), ("0.1", "1e-1")]
+        {
+            assert!(is_double_of(rounded, exact), "{exact} {rounded}");
         }
-        for (left, right) in [("1", "2"), ("1", "-1"), ("1", "10"), ("0", "1e-9"), ("19.99", "19.9"), ("101", "11")] {
-            assert_eq!(compare(left, right), Sameness::Not, "{left} {right}");
-            assert_ne!(canonical(left), canonical(right));
+        for (exact, other) in
+            [("9007199254740992", "9007199254740993"), ("12345678901234567890", "12345678901234567168"), ("1e400", "1e400")]
+        {
+            assert!(!is_double_of(other, exact), "{exact} {other}");
         }
-        assert_eq!(compare("1e99999", "1e99998"), Sameness::ForDoubles, "beyond everything");
+    }
+
+    proptest! {
+        #[test]
+        fn whole_numbers_compare_as_whole_numbers(one: i128, other: i128, zeros in 0_usize..30) {
+            let scaled = |number: i128| format!("{number}.{}e0", "0".repeat(zeros + 1));
+            prop_assert_eq!(likeness(&one.to_string(), &scaled(one)), Likeness::Same);
+            prop_assert_eq!(likeness(&one.to_string(), &scaled(other)) == Likeness::Same, one == other);
+        }
+
+        #[test]
+        fn a_shifted_point_is_made_up_for_by_the_exponent(number in 1_u64.., places in 0_usize..40) {
+            let (number, zeros) = (number.to_string(), "0".repeat(places));
+            prop_assert_eq!(likeness(&number, &format!("{number}{zeros}e-{places}")), Likeness::Same);
+            prop_assert_eq!(likeness(&number, &format!("0.{zeros}{number}e{}", places + number.len())), Likeness::Same);
+        }
     }
 }

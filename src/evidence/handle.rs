@@ -24,7 +24,8 @@ use super::{
     words::{Arrival, Emission, Ends, Sums, Twin},
 };
 use crate::{
-    diff::Noise,
+    dialect::integration_names,
+    diff::{Noise, NoiseAt, Treatment},
     model::{
         Destination, EnvelopeId, MessagePrint, PerDestination, Revision, Settled, SourceId, SourcePrint, WallTime,
         json::{self, Kind},
@@ -35,6 +36,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Evidence {
     pub(super) settings: Settings,
+    /// What counts for nothing, by the settings.
+    pub(super) noise: Noise,
     pub(super) state: Mutex<State>,
     pub(super) ledger: Mutex<Ledger>,
     /// Whether any event is followed: without, there is nothing to settle.
@@ -51,7 +54,7 @@ pub(super) struct State {
     pub(super) findings: Findings,
     pub(super) tallies: Tallies,
     /// What counted for nothing, by source, since the start.
-    pub(super) noise: HashMap<SourceId, BTreeMap<Noise, u64>>,
+    pub(super) noise: HashMap<SourceId, BTreeMap<NoiseAt, u64>>,
     pub(super) taps: HashMap<SourceId, PerDestination<TapCount>>,
     /// The newest events that are over, for those who ask for one.
     pub(super) recent: Ring<Followed>,
@@ -118,7 +121,16 @@ impl Evidence {
             taps: HashMap::new(),
             recent: Ring::new(RECENT_MAX),
         };
-        Self { settings, state: Mutex::new(state), ledger: Mutex::new(kept.ledger), follows: AtomicBool::new(false), started_at: now }
+        let ignored = settings.ignored.iter().cloned().map(Treatment::Ignore);
+        let noise = Noise::new(integration_names).with_treatments(ignored);
+        Self {
+            settings,
+            noise,
+            state: Mutex::new(state),
+            ledger: Mutex::new(kept.ledger),
+            follows: AtomicBool::new(false),
+            started_at: now,
+        }
     }
 
     /// Says which events of an envelope that is about to be journalled are planned for both sides. Said again, it replaces what was said.

@@ -12,8 +12,7 @@ use super::{
     words::Emission,
 };
 use crate::{
-    dialect::integration_names,
-    diff::{CLOCK_MS, Comparison, EmittedDiff, Noise, Pattern, compare_emitted},
+    diff::{self, Arrival, NoiseAt, NoiseHit},
     model::{
         Destination, Outcome, PerDestination, Revision, SourceId, WallTime,
         json::{self, Raw},
@@ -38,6 +37,8 @@ pub(super) enum Whole {
     Late,
 }
 
+/// More places of noise are not told apart, for each source: clients choose the names of their members.
+const NOISE_PLACES_MAX: usize = 500;
 /// Longer values are cut where they are told.
 const VALUE_CHARS_MAX: usize = 200;
 
@@ -54,7 +55,7 @@ impl Evidence {
             state.tallies.judge(&judged(&slot.source, revision, Agreement::Unjoinable, None, second.at));
             return;
         };
-        let compared = compare(&slot.source, segment, rudderstack, &self.settings.ignored);
+        let compared = compare(&slot.source, segment, rudderstack, &self.noise);
         let late =
             Destination::ALL.into_iter().filter(|side| self.is_late(slot, *side, *emitted_at.of(*side))).map(|side| late_of(slot, side));
         let Compared { found, noise } = compared;
@@ -70,8 +71,8 @@ impl Evidence {
         };
         let mut state = self.state();
         let of_source = state.noise.entry(slot.source.clone()).or_default();
-        for (noise, count) in &noise {
-            *of_source.entry(*noise).or_default() += count;
+        for NoiseHit { at, count } in &noise {
+            *of_source.entry(told_apart(at, of_source)).or_default() += u64::from(*count);
         }
         let agreement = match state.findings.take(found, &context) {
             Some(FindingState::Open) => Agreement::Different,
@@ -284,20 +285,25 @@ fn late_of(slot: &Slot, side: Destination) -> Found {
 /// What a comparison came to.
 struct Compared {
     found: Vec<Found>,
-    /// How often something counts for nothing.
-    noise: BTreeMap<Noise, u64>,
+    /// What counts for nothing.
+    noise: Vec<NoiseHit>,
 }
 
-fn compare(source: &SourceId, segment: Raw<'_>, rudderstack: Raw<'_>, ignored: &[Pattern]) -> Compared {
-    let comparison = Comparison { names: &integration_names, ignored, clock_ms: CLOCK_MS };
-    let EmittedDiff { found, noise } = compare_emitted(segment, rudderstack, &comparison);
-    let found = found.into_iter().map(|difference| Found {
-        key: key(source, &difference.path, difference.kind.label()),
-        left: difference.segment.map(told),
-        right: difference.rudderstack.map(told),
+fn compare(source: &SourceId, segment: Raw<'_>, rudderstack: Raw<'_>, noise: &diff::Noise) -> Compared {
+    let compared = diff::emitted(diff::Pair { segment, rudderstack, arrival: Arrival::Unknown }, noise);
+    let found = compared.groups().map(|mismatch| Found {
+        key: key(source, &mismatch.group, mismatch.kind.label()),
+        left: mismatch.segment.map(told),
+        right: mismatch.rudderstack.map(told),
         why: String::new(),
     });
-    Compared { found: found.collect(), noise }
+    Compared { found: found.collect(), noise: compared.noise }
+}
+
+/// The place of noise as it is counted: beyond [`NOISE_PLACES_MAX`], all of one reason together.
+fn told_apart(at: &NoiseAt, known: &BTreeMap<NoiseAt, u64>) -> NoiseAt {
+    let is_told = known.len() < NOISE_PLACES_MAX || known.contains_key(at);
+    NoiseAt { reason: at.reason, place: if is_told { at.place.clone() } else { String::new() } }
 }
 
 fn told(value: Raw<'_>) -> String {

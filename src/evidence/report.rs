@@ -11,7 +11,7 @@ use super::{
     words::LedgerRow,
 };
 use crate::{
-    diff::Noise,
+    diff::NoiseAt,
     model::{Destination, PerDestination, Revision, SourceId, WallTime},
 };
 
@@ -151,9 +151,9 @@ impl Evidence {
         state.findings.find(id).map(|(key, group)| finding(&state.findings, key, group))
     }
 
-    /// How often something in a source's emissions counted for nothing, by the reason, since the start.
+    /// How often something in a source's emissions counted for nothing, by the reason and the place, since the start: a few hundred at most.
     #[must_use]
-    pub fn noise(&self, source: &SourceId) -> BTreeMap<Noise, u64> {
+    pub fn noise(&self, source: &SourceId) -> BTreeMap<NoiseAt, u64> {
         self.state().noise.get(source).cloned().unwrap_or_default()
     }
 
