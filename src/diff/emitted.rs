@@ -40,7 +40,7 @@ pub struct Comparison<'a> {
     /// How much later RudderStack dates the event than Segment, in milliseconds, negative when earlier: noise in one event, and a
     /// systematic shift when it is so in all. None when either states no readable `timestamp`.
     pub timestamp_shift_ms: Option<i64>,
-    /// How many values were looked at: at most twice all of both.
+    /// How many values were compared one by one: at most twice all of both.
     pub looked_at: u64,
 }
 
