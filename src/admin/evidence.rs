@@ -81,8 +81,10 @@ pub(super) async fn evidence(State(hub): State<Hub>, Query(asked): Query<OfSourc
     });
     let mut noise = BTreeMap::new();
     for known in hub.sources.load().list().iter().filter(|known| is_wanted(&known.id)) {
-        let counts: BTreeMap<String, u64> =
-            hub.evidence.noise(&known.id).into_iter().map(|(noise, count)| (noise.label().to_owned(), count)).collect();
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for (at, count) in hub.evidence.noise(&known.id) {
+            *counts.entry(hub.without_keys(&at.label())).or_default() += count;
+        }
         if !counts.is_empty() {
             noise.insert(known.id.to_string(), counts);
         }

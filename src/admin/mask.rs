@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::server::Hub;
+use crate::diff::Pattern;
 
 /// What is put in place of what is not told.
 const MASK: &str = "***";
@@ -73,8 +74,9 @@ pub(super) fn masked(event: Value) -> Value {
 
 /// The value as it would be masked where it stands.
 pub(super) fn masked_at(path: &str, value: Value) -> Value {
-    let names: Vec<&str> = path.split(['.', '[']).filter(|name| !name.is_empty() && !name.ends_with(']')).collect();
-    let whole = names.iter().rev().fold(value, |inner, name| serde_json::json!({ *name: inner }));
+    let split = || path.split(['.', '[']).filter(|name| !name.is_empty() && !name.ends_with(']')).map(str::to_owned).collect();
+    let names: Vec<String> = path.parse::<Pattern>().map_or_else(|_| split(), |place| place.names().map(str::to_owned).collect());
+    let whole = names.iter().rev().fold(value, |inner, name| serde_json::json!({ name: inner }));
     names.iter().try_fold(&masked(whole), |value, name| value.get(name)).cloned().unwrap_or(Value::Null)
 }
 
@@ -131,5 +133,16 @@ mod tests {
             "context": { "ip": "***", "traits": { "plan": { "tier": "***" } }, "library": { "name": "js", "version": "1" } },
         });
         assert_eq!(masked(event), want);
+    }
+
+    #[test]
+    fn a_value_is_masked_by_where_it_really_stands() {
+        let jane = || serde_json::json!("Jane");
+        for path in ["[\"x*\"].name", "app[\"x.y\"].name", "*.name", "properties[\"a.b\"][0].email", "traits[\"home.town\"]"] {
+            assert_eq!(masked_at(path, jane()), MASK, "{path}");
+        }
+        for path in ["name", "app.name", "properties.plan", "properties[\"traits.x\"]"] {
+            assert_eq!(masked_at(path, jane()), "Jane", "{path}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::model::json;
 /// - `$` is the event; it may be left out, but for a pattern of the whole event
 /// - `.name` is a member, as is `["any name"]` or `['any name']`
 /// - `[3]` is an item of an array
-/// - `*` as a name or an index is every member and every item
+/// - `*` as a name is every member, as an index every item
 ///
 /// A pattern names a place; what is below it belongs to it. `context.device` and `context.device.*` cover the same but for the presence of
 /// the device itself.
@@ -24,8 +24,9 @@ pub struct Pattern {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Step {
     Member(String),
+    EveryMember,
     Item(usize),
-    Every,
+    EveryItem,
 }
 
 /// Why a text is no pattern, and where.
@@ -50,6 +51,15 @@ impl Pattern {
         &self.text
     }
 
+    /// The names on the way from the event, items passed over: `properties`, `items`, `price`. `*` for a member of any name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Member(name) => Some(name.as_str()),
+            Step::EveryMember => Some("*"),
+            Step::Item(_) | Step::EveryItem => None,
+        })
+    }
+
     /// How many steps it takes from the event.
     pub(super) const fn length(&self) -> usize {
         self.steps.len()
@@ -59,8 +69,8 @@ impl Pattern {
     pub(super) fn takes_member(&self, level: usize, name: &str) -> bool {
         match self.steps.get(level) {
             Some(Step::Member(own)) => own == name,
-            Some(Step::Every) => true,
-            Some(Step::Item(_)) | None => false,
+            Some(Step::EveryMember) => true,
+            Some(Step::Item(_) | Step::EveryItem) | None => false,
         }
     }
 
@@ -68,8 +78,8 @@ impl Pattern {
     pub(super) fn takes_item(&self, level: usize, index: usize) -> bool {
         match self.steps.get(level) {
             Some(Step::Item(own)) => *own == index,
-            Some(Step::Every) => true,
-            Some(Step::Member(_)) | None => false,
+            Some(Step::EveryItem) => true,
+            Some(Step::Member(_) | Step::EveryMember) | None => false,
         }
     }
 }
@@ -140,7 +150,7 @@ impl<'a> Reader<'a> {
 
     fn name(&mut self) -> Result<Step, &'static str> {
         if self.takes('*') {
-            return Ok(Step::Every);
+            return Ok(Step::EveryMember);
         }
         if self.rest().starts_with('.') {
             return Err("`..` is not understood; name each step, or write `*` for one of any name");
@@ -160,7 +170,7 @@ impl<'a> Reader<'a> {
         let step = match self.rest().chars().next() {
             Some('*') => {
                 self.at += 1;
-                Step::Every
+                Step::EveryItem
             }
             Some('"') => self.quoted()?,
             Some('\'') => self.single_quoted()?,
@@ -220,14 +230,21 @@ mod tests {
     fn paths_are_read_as_people_write_them() {
         assert_eq!(steps("$"), []);
         assert_eq!(steps("properties.price"), [member("properties"), member("price")]);
-        assert_eq!(steps(" $.context.device.* "), [member("context"), member("device"), Step::Every]);
-        assert_eq!(steps("$.properties.items[*].price"), [member("properties"), member("items"), Step::Every, member("price")]);
+        assert_eq!(steps(" $.context.device.* "), [member("context"), member("device"), Step::EveryMember]);
+        assert_eq!(steps("$.properties.items[*].price"), [member("properties"), member("items"), Step::EveryItem, member("price")]);
         assert_eq!(steps("a[3][0]"), [member("a"), Step::Item(3), Step::Item(0)]);
         assert_eq!(steps("$['home.town'][\"a \\\"b\\\" \\u0063\"]"), [member("home.town"), member("a \"b\" c")]);
         assert_eq!(steps("integrations.Customer IO"), [member("integrations"), member("Customer IO")]);
         assert_eq!(steps("traits.$set"), [member("traits"), member("$set")]);
         assert_eq!(steps("[\"$set\"].x"), [member("$set"), member("x")]);
-        assert_eq!(steps("*.b"), [Step::Every, member("b")]);
+        assert_eq!(steps("*.b"), [Step::EveryMember, member("b")]);
+    }
+
+    #[test]
+    fn the_names_on_the_way_are_told() {
+        let names = |text: &str| text.parse::<Pattern>().unwrap().names().collect::<Vec<_>>().join(" ");
+        assert_eq!(names("properties.items[*].price"), "properties items price");
+        assert_eq!(names("a[3][\"b.c\"].*.d"), "a b.c * d");
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Place {
         let dot = if self.path.is_empty() { "" } else { "." };
         let step = if name.len() > NAME_BYTES_MAX {
             format!("{dot}*")
-        } else if is_plain(name) {
+        } else if is_plain(name) && !(self.path.is_empty() && name.starts_with('$')) {
             format!("{dot}{name}")
         } else {
             let mut quoted = vec![b'['];
@@ -74,7 +74,7 @@ impl Place {
 
 /// Whether a name can stand in a path without quotes.
 fn is_plain(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('$') && name.trim() == name && !name.contains(is_sign)
+    !name.is_empty() && name.trim() == name && !name.contains(is_sign)
 }
 
 /// Whether a character of a path is more than a letter of a name.

@@ -28,7 +28,8 @@ pub struct Evidence {
     pub taps: Vec<TapStanding>,
     /// What both vendors answered to the same event, in classes, since the start: the most events first.
     pub answers: Vec<AnswerClass>,
-    /// What counts for nothing in emissions, since the start: by source, then by the reason.
+    /// What counts for nothing in emissions, since the start: by source, then by the place and the reason
+    /// (`receivedAt vendor_field`).
     pub noise: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
