@@ -11,7 +11,7 @@ use clap::{
 };
 
 use super::{
-    evidence_flags::{CertificateArguments, DiffArguments, LedgerFlags, TraceFlags},
+    evidence_flags::{CertificateArguments, DiffArguments, LedgerFlags, TraceFlags, WebhookCommand},
     lane_flags::{HoldCommand, LaneName, LimitCommand, PurgeFlags},
     quarantine_flags::QuarantineCommand,
     replay_flags::ReplayCommand,
@@ -195,6 +195,12 @@ pub enum Command {
     Ledger(LedgerFlags),
     /// What can be said of a source's cutover: Markdown, or JSON with --json; exit 3 when something is open.
     Certificate(CertificateArguments),
+    /// The vendors' webhooks: taps to compare both, and Segment's as a way in.
+    Webhook {
+        /// What to do.
+        #[command(subcommand)]
+        command: WebhookCommand,
+    },
     /// The kill switch: everything to Segment, above all routes, until it is turned off. Queues to `RudderStack` are held.
     Kill {
         /// What to do with it.

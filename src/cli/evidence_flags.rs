@@ -1,4 +1,4 @@
-//! The flags of `diff`, `trace`, `ledger` and `certificate`.
+//! The flags of `diff`, `trace`, `ledger`, `certificate` and `webhook`.
 
 use std::path::PathBuf;
 
@@ -123,5 +123,18 @@ pub enum CertificateCommand {
         /// The history, `changes.log` in the data directory; the configuration says where when it is not named.
         #[arg(long, value_name = "FILE", env = "SEGUE_CERTIFICATE_VERIFY_HISTORY", hide_env = true)]
         history: Option<PathBuf>,
+    },
+}
+
+/// What can be done about webhooks.
+#[derive(Debug, Clone, Subcommand)]
+pub enum WebhookCommand {
+    /// Print what to put where in both vendors' dashboards; exit 3 when the configuration lacks something.
+    Setup {
+        /// The source, by name or id.
+        source: String,
+        /// Where the vendors reach segue, like https://hooks.acme.com; else the address that it listens on stands for it.
+        #[arg(long, value_name = "URL", env = "SEGUE_WEBHOOK_SETUP_URL", hide_env = true)]
+        url: Option<String>,
     },
 }

@@ -40,6 +40,7 @@ mod top;
 mod top_flags;
 mod unknown;
 mod version;
+mod webhook;
 
 use std::{
     ffi::OsString,
@@ -136,6 +137,7 @@ fn carry_out(manner: &Manner, command: Command, matches: &ArgMatches, talk: &Tal
         Command::Trace(flags) => diff::trace(manner, &flags, talk),
         Command::Ledger(flags) => diff::ledger(manner, &flags, talk),
         Command::Certificate(arguments) => certificate::certificate(manner, &arguments, talk),
+        Command::Webhook { command } => webhook::webhook(manner, &command, talk),
         Command::Kill { command } => kill::kill(manner, command, talk),
         Command::Audit { command } => audit::audit(manner, command, talk),
         Command::Reload { dry_run } => reload::reload(manner, dry_run, talk),

@@ -5,6 +5,7 @@
 //! made up.
 
 mod account;
+mod proof;
 mod random;
 mod show;
 mod stage;

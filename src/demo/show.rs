@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     account::{Account, Line},
+    proof,
     random::Random,
     stage::{self, Stage},
     traffic,
@@ -86,6 +87,9 @@ pub enum DemoError {
     /// The sidecar started without its TLS listener.
     #[error("the sidecar has no TLS listener")]
     NoTls,
+    /// The sidecar started without its listener for webhooks.
+    #[error("the sidecar has no listener for webhooks")]
+    NoHooks,
 }
 
 /// Requests of all apps in flight.
@@ -116,7 +120,9 @@ pub async fn run(options: Options, out: &mut (impl Write + Send), beside: impl A
     }
     writeln!(out, "\ntraffic ended; waiting for the last events to arrive")?;
     stage.drain(DRAIN_MAX).await;
+    proof::settle(&stage).await;
     let lines = account.settle(&stage.arrived());
+    proof::tell(out, &stage)?;
     let outcome = summary(out, &stage, &lines)?;
     if let Ok(stage) = Arc::try_unwrap(stage) {
         stage.sidecar.stop().await;
@@ -155,6 +161,8 @@ async fn play(
     let end = options.duration.map(|duration| started + duration);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mended_at = started + options.duration.map_or(proof::MENDED_AFTER, |duration| proof::MENDED_AFTER.min(duration / 2));
+    let mut is_mended = false;
     let (mut sent, mut shown_s, mut last) = (0_u64, 0, (0, 0, 0));
     let mut interrupt = std::pin::pin!(interrupted());
     loop {
@@ -165,6 +173,10 @@ async fn play(
         }
         if end.is_some_and(|end| Instant::now() >= end) {
             break;
+        }
+        if !is_mended && Instant::now() >= mended_at {
+            is_mended = true;
+            stage.rudderstack.emissions().mend(stage.fault);
         }
         let due = u64::try_from(started.elapsed().as_millis()).unwrap_or(0) * u64::from(options.rate) / 1_000;
         while sent < due {

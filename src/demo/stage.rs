@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    proof,
     show::DemoError,
     traffic::{APPS, App},
 };
@@ -17,7 +18,7 @@ use crate::{
     config::{Config, SegmentConfig},
     model::{Destination, PerDestination, RateLimit, Secret, SourceId},
     routing::{Region, Route, Source, Stage as RouteStage},
-    standin::{self, RudderStandin, SegmentStandin, Standin},
+    standin::{self, AlterationId, RudderStandin, SegmentStandin, Standin},
     tls,
     upstream::{self, Upstream},
 };
@@ -32,6 +33,8 @@ pub(super) struct Stage {
     pub sources: Vec<(App, Arc<Source>)>,
     /// Where the sidecar's admin API listens.
     pub socket: PathBuf,
+    /// What RudderStack's stand-in gets wrong.
+    pub fault: AlterationId,
 }
 
 /// Builds everything below `dir`.
@@ -46,8 +49,13 @@ pub(super) async fn build(dir: &Path) -> Result<Stage, DemoError> {
     let now = clock.clone();
     let vendors = tls::Certificates::load(&settings, move || now.now())?.server_config();
     let keys = |key: fn(&App) -> &'static str| APPS.iter().map(|app| standin::Key::enabled(key(app))).collect();
-    let options =
-        standin::Options { tls: Some(vendors), keep: standin::Keep::COMPACT, clock: clock.clone(), ..standin::Options::default() };
+    let options = standin::Options {
+        tls: Some(vendors),
+        keep: standin::Keep::COMPACT,
+        emits: true,
+        clock: clock.clone(),
+        ..standin::Options::default()
+    };
     let segment = SegmentStandin::start(standin::Options { keys: keys(|app| app.segment_key), ..options.clone() }).await?;
     let rudderstack = RudderStandin::start(standin::Options { keys: keys(|app| app.rudderstack_key), ..options }).await?;
 
@@ -65,7 +73,9 @@ pub(super) async fn build(dir: &Path) -> Result<Stage, DemoError> {
         ..upstream::Settings::default()
     })?;
     let sources = sources.into_iter().map(|(app, source)| (app, Arc::new(source))).collect();
-    Ok(Stage { sidecar, segment, rudderstack, client, sources, socket })
+    let hooks = sidecar.hooks_address().ok_or(DemoError::NoHooks)?;
+    let fault = proof::begin(hooks, &segment, &rudderstack, &APPS);
+    Ok(Stage { sidecar, segment, rudderstack, client, sources, socket, fault })
 }
 
 impl Stage {
@@ -113,6 +123,8 @@ fn source(app: &App) -> Result<Source, DemoError> {
 fn config(dir: &Path, tls: tls::Settings, segment: upstream::Settings, rudderstack: upstream::Settings) -> Config {
     let mut config = Config::default();
     config.ingress.listen = None;
+    config.ingress.hooks = proof::hooks();
+    config.evidence.wait = proof::WAIT;
     config.ingress.listen_tls = Some(([127, 0, 0, 1], 0).into());
     config.tls = Some(tls);
     config.journal.dir = dir.join("data");
