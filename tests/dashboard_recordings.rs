@@ -16,7 +16,7 @@ use std::{
 };
 
 use process::{Process, free_ports, ready, seed};
-use segue::standin::{Fault, Key, Options, RudderStandin, Rule, SegmentStandin, Standin};
+use segue::standin::{Alteration, Change, Fault, Key, Options, RudderStandin, Rule, SegmentStandin, Standin, Webhook, Which};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -31,6 +31,9 @@ const SOURCES: [(&str, &str, &str); 5] = [
     ("billing-jobs", "segment-only", ""),
     ("legacy-rn", "rudderstack-only", ""),
 ];
+
+/// What vendors sign with, and what stands in RudderStack's path.
+const HOOK: &str = "wk_test_recorded_hook";
 
 struct Scene {
     segment: Standin,
@@ -51,11 +54,12 @@ impl Scene {
         let options = || Options { keys: SOURCES.iter().map(|(name, ..)| Key::enabled(key(name))).collect(), ..Options::default() };
         let segment = SegmentStandin::start(options()).await.unwrap();
         let rudder = RudderStandin::start(options()).await.unwrap();
-        let [port, metrics] = free_ports(seed());
+        let [port, metrics, hooks] = free_ports(seed());
         let mut text = format!(
             "listen = \"127.0.0.1:{port}\"\nmetrics = \"127.0.0.1:{metrics}\"\n[journal]\ndir = \"data\"\nsize_max = \"256MiB\"\nvolume_size = \"16MiB\"\n\
              [segment]\nurl = \"{0}\"\neu_url = \"{0}\"\ncdn_url = \"{0}\"\ncdn_settings_url = \"{0}\"\n\
-             [rudderstack]\nurl = \"{1}\"\n[rudderstack.retry]\nfirst = \"20ms\"\nmax = \"100ms\"\n",
+             [rudderstack]\nurl = \"{1}\"\n[rudderstack.retry]\nfirst = \"20ms\"\nmax = \"100ms\"\n\
+             [hooks]\nlisten = \"127.0.0.1:{hooks}\"\nsegment_secret = \"{HOOK}\"\nrudderstack_secret = \"{HOOK}\"\n",
             segment.url(),
             rudder.url()
         );
@@ -67,6 +71,15 @@ impl Scene {
                 "[[source]]\nname = \"{name}\"\nsegment_write_key = \"{key}\"\nrudderstack_write_key = \"{key}\"\nroute = \"{route}\"\n{more}"
             );
         }
+        for (vendor, path) in [(&segment, "segment".to_owned()), (&rudder, format!("rudderstack/{HOOK}"))] {
+            for (name, ..) in SOURCES {
+                let url = format!("http://127.0.0.1:{hooks}/tap/{path}/{name}");
+                vendor.emissions().to(Webhook { write_key: key(name), url, secret: Some(HOOK.to_owned()) }).unwrap();
+            }
+        }
+        // What the dashboard is to show as found.
+        let events = Which { name: Some("Order Completed".to_owned()), every: 4, ..Which::default() };
+        rudder.emissions().alter(Alteration { change: Change::Retype("properties.total".to_owned()), events });
         let config = dir.path().join("sidecar.toml");
         fs::write(&config, text).unwrap();
         fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
@@ -175,7 +188,12 @@ impl Scene {
             ("sparks", "/v1/series?window=1m&each=true".to_owned()),
             ("versions", "/v1/versions".to_owned()),
             ("diffs", "/v1/diffs".to_owned()),
+            ("evidence", "/v1/evidence".to_owned()),
+            ("findings", "/v1/findings".to_owned()),
         ];
+        for vendor in [&self.segment, &self.rudder] {
+            vendor.emissions().settled().await;
+        }
         write(into, "snapshot", &self.heard("figures", "snapshot").await);
         write(into, "figures", &self.heard("figures", "figures").await);
         for (file, path) in asked {

@@ -421,6 +421,7 @@ fn told_finding(hub: &Hub, finding: &Finding) -> wire::Finding {
         since_revision: group.since_revision,
         new: group.first_ms >= track.since_ms && track.since_revision > 0,
         versions: versions.into_iter().map(|(version, _)| hub.without_keys(version)).collect(),
+        samples: group.samples.iter().map(|sample| sample.message_id.clone()).collect(),
         segment: shown(|sample| &sample.left),
         rudderstack: shown(|sample| &sample.right),
     }

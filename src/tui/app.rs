@@ -288,17 +288,23 @@ impl App {
         let step = self.live.series.as_ref().map_or(1, |(_, series)| series.step_seconds.max(1));
         let series = |source: Option<String>| (Question::Series { window: WINDOWS[self.window], source }, Duration::from_secs(step));
         match self.page() {
-            Page::Screen(Screen::Overview | Screen::Destinations) => vec![series(None)],
-            Page::Screen(Screen::Diffs) => vec![(Question::Diffs, LOOKS_EVERY)],
+            Page::Screen(Screen::Overview) => vec![series(None), (Question::Evidence, LISTS_EVERY)],
+            Page::Screen(Screen::Destinations) => vec![series(None)],
+            Page::Screen(Screen::Diffs) => {
+                vec![(Question::Findings, LISTS_EVERY), (Question::Evidence, LISTS_EVERY), (Question::Diffs, LOOKS_EVERY)]
+            }
             Page::Screen(Screen::Versions) => vec![(Question::Versions, LOOKS_EVERY)],
             Page::Screen(Screen::Journal) => vec![(Question::Replays, LISTS_EVERY), (Question::Quarantine, LISTS_EVERY)],
-            Page::Source(source) => vec![series(Some(source.clone())), (Question::Versions, LOOKS_EVERY)],
+            Page::Source(source) => {
+                vec![series(Some(source.clone())), (Question::Versions, LOOKS_EVERY), (Question::Evidence, LISTS_EVERY)]
+            }
             Page::Event { message_id, source } => {
                 let (message_id, source) = (message_id.clone(), Some(source.clone()));
                 vec![(Question::Event { message_id, source, reveal: self.revealed }, Duration::MAX)]
             }
             Page::Entry(id) => vec![(Question::Entry(*id), Duration::MAX)],
-            Page::Screen(Screen::Sources | Screen::Tap | Screen::Audit) => Vec::new(),
+            Page::Screen(Screen::Sources) => vec![(Question::Evidence, LISTS_EVERY)],
+            Page::Screen(Screen::Tap | Screen::Audit) => Vec::new(),
         }
     }
 

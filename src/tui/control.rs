@@ -180,6 +180,15 @@ impl App {
                 }
             }
             Pane::Diffs => {
+                let finding =
+                    self.data().findings.as_ref().and_then(|findings| findings.findings.iter().find(|finding| finding.id == key)).cloned();
+                if let Some(finding) = finding {
+                    match finding.samples.last() {
+                        Some(sample) => self.go(Page::Event { message_id: sample.clone(), source: finding.source }),
+                        None => self.complain("no sample of it is kept"),
+                    }
+                    return Vec::new();
+                }
                 let group = self.data().diffs.as_ref().and_then(|diffs| diffs.groups.iter().find(|group| screen::group_key(group) == key));
                 if let Some(group) = group.cloned() {
                     match group.samples.first() {

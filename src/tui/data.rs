@@ -14,8 +14,8 @@ use super::{
 use crate::{
     model::WallTime,
     wire::{
-        DestinationStatus, Figures, Lane, Limit, Limits, Me, QuarantineDetail, QuarantinePage, ReplayJob, Replays, RouteEvent,
-        RouteHistory, Routes, SentDiffs, SentEvent, Series, Snapshot, SourceFigures, SourceRoute, Status, Versions,
+        DestinationStatus, Evidence, Figures, Findings, Lane, Limit, Limits, Me, Parity, QuarantineDetail, QuarantinePage, ReplayJob,
+        Replays, RouteEvent, RouteHistory, Routes, SentDiffs, SentEvent, Series, Snapshot, SourceFigures, SourceRoute, Status, Versions,
     },
 };
 
@@ -41,6 +41,8 @@ pub(super) struct Data {
     pub(super) series: Option<(Option<String>, Series)>,
     pub(super) versions: Option<Versions>,
     pub(super) diffs: Option<SentDiffs>,
+    pub(super) evidence: Option<Evidence>,
+    pub(super) findings: Option<Findings>,
     pub(super) event: Option<SentEvent>,
     pub(super) tapped: Tapped,
     /// What could not be looked at, by what it is, and why.
@@ -183,6 +185,8 @@ impl Data {
             Question::Sparks => self.seed(&read(value)?),
             Question::Versions => self.versions = Some(read(value)?),
             Question::Diffs => self.diffs = Some(read(value)?),
+            Question::Evidence => self.evidence = Some(read(value)?),
+            Question::Findings => self.findings = Some(read(value)?),
             Question::Event { .. } => self.event = Some(read(value)?),
             // Dialogs hear those.
             Question::Plan(..) | Question::Make(..) | Question::Missed(..) => {}
@@ -213,6 +217,14 @@ impl Data {
     /// All sources, in the configuration's order.
     pub(super) fn sources(&self) -> &[SourceRoute] {
         self.routes.as_ref().map_or(&[], |routes| &routes.routes)
+    }
+
+    /// How far both sides agree on a source's events, by the best evidence there is: what both emitted, else their answers. None:
+    /// nothing was compared yet.
+    pub(super) fn parity_of(&self, source: &str) -> Option<&Parity> {
+        let all = &self.evidence.as_ref()?.parity;
+        let of = |basis: &str| all.iter().find(|parity| parity.source == source && parity.basis == basis && parity.pairs > 0);
+        of("tap").or_else(|| of("answers"))
     }
 
     /// The source of that id or name.

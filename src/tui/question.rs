@@ -27,8 +27,12 @@ pub(super) enum Question {
     Sparks,
     /// Apps and their versions.
     Versions,
-    /// Where the two sides differ.
+    /// Where the two sides differ in what they are sent.
     Diffs,
+    /// How far both sides agree, by what that rests on.
+    Evidence,
+    /// Where what both vendors emitted differs.
+    Findings,
     /// What each side got of one event.
     Event { message_id: String, source: Option<String>, reveal: bool },
     /// What a change would do: of the dialog with that number.
@@ -81,6 +85,8 @@ impl Question {
             Self::Sparks => "sparks",
             Self::Versions => "versions",
             Self::Diffs => "diffs",
+            Self::Evidence => "evidence",
+            Self::Findings => "findings",
             Self::Event { .. } => "event",
             Self::Plan(..) => "plan",
             Self::Make(..) => "change",
@@ -103,6 +109,8 @@ impl Question {
             Self::Sparks => get("/v1/series?window=1m&each=true"),
             Self::Versions => get("/v1/versions"),
             Self::Diffs => get("/v1/diffs"),
+            Self::Evidence => get("/v1/evidence"),
+            Self::Findings => get("/v1/findings"),
             Self::Event { message_id, source, reveal } => {
                 let source = source.as_deref().map(|source| format!("&source={}", in_query(source))).unwrap_or_default();
                 get(&format!("/v1/events/{}?reveal={reveal}{source}", in_path(message_id)))

@@ -51,6 +51,8 @@ pub(super) fn app(part: &str, look: &Look) -> App {
         (Question::Sparks, "sparks"),
         (Question::Versions, "versions"),
         (Question::Diffs, "diffs"),
+        (Question::Evidence, "evidence"),
+        (Question::Findings, "findings"),
     ] {
         app.hear(Message::Answer(question, Ok(recorded(part, name))), now);
     }

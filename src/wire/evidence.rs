@@ -194,6 +194,9 @@ pub struct Finding {
     pub new: bool,
     /// The versions of apps, else libraries, that it was found in: the most events first.
     pub versions: Vec<String>,
+    /// The messageIds of some of its events: the first three and the newest seven.
+    #[serde(default)]
+    pub samples: Vec<String>,
     /// What one of its events has there at Segment, masked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segment: Option<String>,

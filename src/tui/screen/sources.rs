@@ -12,7 +12,9 @@ use super::{
         table::{Cell, Column, Row, Table},
         text::{Phrase, Side, clean, fit, toned},
     },
-    Pane, frame, framed_table, lines, notes, split_rows,
+    Pane,
+    diffs::percent,
+    frame, framed_table, lines, notes, split_rows,
 };
 use crate::wire::SourceRoute;
 
@@ -33,18 +35,19 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
 
 pub(super) fn table(app: &App) -> Table {
     let columns = vec![
-        Column::growing("SOURCE", 15, 0),
+        Column::growing("SOURCE", 14, 0),
         Column::left("ROUTE", 16, 0),
-        Column::right("SEG%", 5, 0),
-        Column::right("RS%", 5, 0),
+        Column::right("SEG%", 4, 0),
+        Column::right("RS%", 4, 0),
         Column::right("EV/S", 6, 0),
+        Column::right("PARITY%", 7, 1),
         Column::left("LAST MINUTE", 12, 6),
-        Column::right("LAG", 6, 1),
+        Column::right("LAG", 5, 1),
         Column::right("WAITING", 8, 5),
         Column::right("QUARANT", 8, 4),
         Column::right("REV", 4, 8),
         Column::left("FILE", 4, 7),
-        Column::left("NOTE", 15, 1),
+        Column::left("NOTE", 13, 2),
     ];
     let rows = app.data().sources().iter().map(|source| row(app, source)).collect();
     Table { columns, rows, empty: empty(app) }
@@ -68,6 +71,7 @@ fn row(app: &App, source: &SourceRoute) -> Row {
         shared(&source.route.rudderstack, Tone::Rudder),
         // Sorted by the last minute, so that rows do not change places with each second.
         Cell::figure(minute, pace(received)),
+        parity(app, &source.source),
         Cell::toned(Tone::Dim, spark),
         Cell::figure(wait.as_secs_f64(), lag(wait)),
         figure(waiting, Tone::Plain),
@@ -78,6 +82,22 @@ fn row(app: &App, source: &SourceRoute) -> Row {
     ];
     Row { key: source.source.clone(), cells }
 }
+
+/// How far both sides agree, in percent; `s`: by what they were answered alone, which proves little.
+fn parity(app: &App, source: &str) -> Cell {
+    let Some(parity) = app.data().parity_of(source) else { return Cell::toned(Tone::Dim, "-") };
+    let mark = if parity.basis == "tap" { "" } else { "s" };
+    let share = parity.share.unwrap_or(1.0);
+    let tone = match share {
+        _ if parity.drifting || share < PARITY_GOOD => Tone::Warning,
+        _ if parity.basis == "tap" => Tone::Plain,
+        _ => Tone::Dim,
+    };
+    Cell::figure(share, format!("{}{mark}", percent(share).trim_end_matches('%'))).with_tone(tone)
+}
+
+/// Below this share it is told by its colour, too.
+const PARITY_GOOD: f64 = 0.999;
 
 /// The route in words, with the number of its rules.
 fn route_short(source: &SourceRoute) -> String {
@@ -108,7 +128,7 @@ fn note(app: &App, source: &SourceRoute) -> Cell {
         let Some(lane) = data.lane(&source.source, side) else { continue };
         match lane.state.as_str() {
             "parked" => return Cell::toned(Tone::Trouble, format!("! {name} parked")),
-            "quarantine_full" => return Cell::toned(Tone::Trouble, "! quarant full"),
+            "quarantine_full" => return Cell::toned(Tone::Trouble, "! quarantine"),
             "unreachable" => return Cell::toned(Tone::Trouble, format!("! {name} away")),
             "held" => return Cell::toned(Tone::Warning, format!("{name} held")),
             "deferred" => return Cell::toned(Tone::Warning, format!("{name} deferred")),
