@@ -133,7 +133,7 @@ pub enum WebhookCommand {
     Setup {
         /// The source, by name or id.
         source: String,
-        /// Where the vendors reach segue, like https://hooks.acme.com; else the address that it listens on stands for it.
+        /// Where the vendors reach segue, like `https://hooks.acme.com`; else the address that it listens on stands for it.
         #[arg(long, value_name = "URL", env = "SEGUE_WEBHOOK_SETUP_URL", hide_env = true)]
         url: Option<String>,
     },
