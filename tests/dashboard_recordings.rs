@@ -191,6 +191,10 @@ impl Scene {
             ("evidence", "/v1/evidence".to_owned()),
             ("findings", "/v1/findings".to_owned()),
         ];
+        // Evidence counts anew from a flip on, of which it hears within a second.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        self.traffic(8).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         for vendor in [&self.segment, &self.rudder] {
             vendor.emissions().settled().await;
         }

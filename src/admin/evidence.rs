@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     control::decide_finding,
+    diff::NoiseAt,
     evidence::{self, Agreement, AnswerClass, AnswerCount, Basis, Finding, FindingState, Followed, Sample, Sums},
     model::{Destination, Role, Span, WallTime},
     routing::{Author, FindingDecision, FindingVerb},
@@ -79,15 +80,10 @@ pub(super) async fn evidence(State(hub): State<Hub>, Query(asked): Query<OfSourc
         unjoinable: tap.unjoinable,
         unexpected: tap.unexpected,
     });
-    let mut noise = BTreeMap::new();
+    let mut noise = Vec::new();
     for known in hub.sources.load().list().iter().filter(|known| is_wanted(&known.id)) {
-        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-        for (at, count) in hub.evidence.noise(&known.id) {
-            *counts.entry(hub.without_keys(&at.label())).or_default() += count;
-        }
-        if !counts.is_empty() {
-            noise.insert(known.id.to_string(), counts);
-        }
+        let told = |(at, events): (_, u64)| wire::NoiseCount { source: known.id.to_string(), what: noise_words(&hub, &at), events };
+        noise.extend(hub.evidence.noise(&known.id).into_iter().map(told));
     }
     Ok(good(&wire::Evidence {
         schema: schema::EVIDENCE.to_owned(),
@@ -325,6 +321,11 @@ fn told_row(row: &evidence::LedgerRow) -> wire::LedgerRow {
         expired: ends.expired,
         purged: ends.purged,
     }
+}
+
+/// Where something counts for nothing, and why.
+fn noise_words(hub: &Hub, at: &NoiseAt) -> String {
+    hub.without_keys(&at.label())
 }
 
 fn told_parity(hub: &Hub, parity: &evidence::Parity) -> wire::Parity {

@@ -4,7 +4,7 @@ use super::{
     Exit,
     attach::{self, Asked, Attached},
     command::Manner,
-    evidence_flags::{DecideFlags, DiffArguments, DiffCommand, DiffFlags, LedgerBy, LedgerFlags, TraceFlags},
+    evidence_flags::{DiffArguments, DiffCommand, DiffFlags, LedgerBy, LedgerFlags, TraceFlags},
     hold::in_path,
     inert::{cut, inert_json},
     replay,
@@ -27,8 +27,8 @@ pub fn diff(manner: &Manner, arguments: DiffArguments, talk: &Talk) -> anyhow::R
     let ended = match arguments.command {
         None => list(&attached, &arguments.flags, talk)?,
         Some(DiffCommand::Show { id, reveal }) => show(&attached, &id, reveal, talk)?,
-        Some(DiffCommand::Accept(DecideFlags { id, reason })) => decide(&attached, &id, "accept", Some(reason), talk)?,
-        Some(DiffCommand::Ignore(DecideFlags { id, reason })) => decide(&attached, &id, "ignore", Some(reason), talk)?,
+        Some(DiffCommand::Accept { id, reason }) => decide(&attached, &id, "accept", Some(reason), talk)?,
+        Some(DiffCommand::Ignore { id, reason }) => decide(&attached, &id, "ignore", Some(reason), talk)?,
         Some(DiffCommand::Reopen { id, reason }) => decide(&attached, &id, "reopen", reason, talk)?,
     };
     Ok(ended.unwrap_or_else(|exit| exit))
@@ -90,10 +90,11 @@ fn page(evidence: &Evidence, findings: &Findings, all: bool) -> String {
         lines.push(format!("{} more differences are in no class, as there are too many classes.", findings.untold));
     }
     if all {
-        for (source, reasons) in &evidence.noise {
-            let reasons: Vec<String> = reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-            lines.push(format!("Counts for nothing in {}: {}", inert(source), reasons.join(", ")));
+        if !evidence.noise.is_empty() {
+            lines.push(String::new());
+            lines.push("Counts for nothing:".to_owned());
         }
+        lines.extend(evidence.noise.iter().map(|noise| format!("  {:>8}  {}  {}", noise.events, inert(&noise.what), inert(&noise.source))));
     }
     lines.join("\n")
 }

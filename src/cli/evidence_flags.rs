@@ -46,9 +46,21 @@ pub enum DiffCommand {
         reveal: bool,
     },
     /// It is as it should be: events that differ in nothing else agree, those before included.
-    Accept(DecideFlags),
+    Accept {
+        /// Its name, as `segue diff` tells it.
+        id: String,
+        /// Why; kept in the history.
+        #[arg(long, env = "SEGUE_DIFF_ACCEPT_REASON", hide_env = true)]
+        reason: String,
+    },
     /// It says nothing: whatever differs at that place is noise.
-    Ignore(DecideFlags),
+    Ignore {
+        /// Its name, as `segue diff` tells it.
+        id: String,
+        /// Why; kept in the history.
+        #[arg(long, env = "SEGUE_DIFF_IGNORE_REASON", hide_env = true)]
+        reason: String,
+    },
     /// Take back what was decided.
     Reopen {
         /// Its name.
@@ -57,16 +69,6 @@ pub enum DiffCommand {
         #[arg(long, env = "SEGUE_DIFF_REOPEN_REASON", hide_env = true)]
         reason: Option<String>,
     },
-}
-
-/// Flags of `diff accept` and `diff ignore`.
-#[derive(Debug, Clone, Args)]
-pub struct DecideFlags {
-    /// Its name, as `segue diff` tells it.
-    pub id: String,
-    /// Why; kept in the history.
-    #[arg(long)]
-    pub reason: String,
 }
 
 /// Flags of `trace`.

@@ -1,7 +1,5 @@
 //! What is known about events after they were sent, as the admin API tells of it.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -29,8 +27,19 @@ pub struct Evidence {
     /// What both vendors answered to the same event, in classes, since the start: the most events first.
     pub answers: Vec<AnswerClass>,
     /// What counts for nothing in emissions, since the start: by source, then by the place and the reason
-    /// (`receivedAt vendor_field`).
-    pub noise: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What counts for nothing in emissions, since the start.
+    pub noise: Vec<NoiseCount>,
+}
+
+/// How often something in emissions counted for nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NoiseCount {
+    /// The source's id.
+    pub source: String,
+    /// Where, and why.
+    pub what: String,
+    /// In how many events.
+    pub events: u64,
 }
 
 /// How far both sides agree on a source's events.

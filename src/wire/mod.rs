@@ -19,8 +19,8 @@ mod versions;
 
 pub use certificate::{Certificate, HistoryMark};
 pub use evidence::{
-    AnswerClass, Evidence, Finding, FindingAsked, FindingDetail, FindingSample, Findings, Hop, LedgerBook, LedgerRow, Parity, Tally,
-    TapStanding, Trace, VersionParity,
+    AnswerClass, Evidence, Finding, FindingAsked, FindingDetail, FindingSample, Findings, Hop, LedgerBook, LedgerRow, NoiseCount, Parity,
+    Tally, TapStanding, Trace, VersionParity,
 };
 pub use lane::{Health, HoldAsked, Lane, LaneAnswer, Lanes, Ledger, Me, PurgeAnswer, PurgeAsked};
 pub use limit::{Limit, LimitAsked, LimitChanged, Limits};
