@@ -136,12 +136,10 @@ impl Evidence {
     /// Says which events of an envelope that is about to be journalled are planned for both sides. Said again, it replaces what was said.
     pub fn arrive(&self, arrival: &Arrival<'_>, twins: impl IntoIterator<Item = Twin>) {
         let mut state = self.state();
-        state.join.arrive(arrival, twins);
-        if state.join.len() > self.settings.events_max {
-            let mut finished = Vec::new();
-            state.join.thin(false, &mut finished);
-            judge::finish(&mut state, finished, arrival.at);
-        }
+        let mut finished = Vec::new();
+        state.join.arrive(arrival, twins, &mut finished);
+        state.join.thin(false, &mut finished);
+        judge::finish(&mut state, finished, arrival.at);
         self.follows.store(true, Ordering::Relaxed);
     }
 

@@ -4,7 +4,7 @@
 //! envelope, what vendors emit by its messageId. Memory is bounded: when too many are followed at one time, only those whose
 //! print ends in a zero bit are, then two, and so on, which is a fair sample, as prints are hashes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use hashbrown::HashTable;
 
@@ -32,8 +32,12 @@ pub(super) struct Join {
     free: Vec<u32>,
     prints: HashTable<u32>,
     envelopes: HashMap<EnvelopeId, Vec<(u32, u32)>>,
-    /// When slots are looked at, by the second.
-    due: BTreeMap<i64, Vec<(u32, u128)>>,
+    /// When slots are looked at: the second, and the slot.
+    due: BTreeSet<(i64, u32)>,
+    /// Those that have not ended at both sides, oldest first; some of them may have ended or gone since.
+    open: VecDeque<(u32, u128)>,
+    /// How many of them have not.
+    open_count: usize,
     /// How many bits of a print must be zero.
     thinning: u32,
     /// Since when it could be one less.
@@ -53,6 +57,8 @@ pub(super) struct Slot {
     pub(super) emitted: PerDestination<Option<Emitted>>,
     /// Whether both vendors' were compared; then only an answer is waited for.
     is_compared: bool,
+    /// The second at which it is looked at; None: never, unless something happens.
+    due: Option<i64>,
 }
 
 /// What segue knows of an event.
@@ -123,9 +129,10 @@ pub(super) enum Finished {
 }
 
 /// Prints of events that are over and still known: 40 bytes each.
-const OVER_MAX: usize = 262_144;
-/// How long an event is followed that has not ended at both sides.
-const UNSETTLED_MAX_MS: i64 = 24 * 3_600_000;
+const OVER_MAX: usize = 131_072;
+/// Events that have not ended at both sides are followed up to this number, the newest of them: a backlog lives on disk, and what
+/// is known of it must not grow with it. An older one is not judged by its answers; what vendors emit of it is compared all the same.
+const OPEN_MAX: usize = 32_768;
 
 impl Join {
     pub(super) fn new(bounds: Bounds) -> Self {
@@ -135,7 +142,9 @@ impl Join {
             free: Vec::new(),
             prints: HashTable::new(),
             envelopes: HashMap::new(),
-            due: BTreeMap::new(),
+            due: BTreeSet::new(),
+            open: VecDeque::new(),
+            open_count: 0,
             thinning: 0,
             is_roomy_since: None,
             over: Ring::new(OVER_MAX),
@@ -158,7 +167,7 @@ impl Join {
     }
 
     /// Takes in an envelope that is about to be journalled. One that was taken in before, under another revision, is replaced.
-    pub(super) fn arrive(&mut self, arrival: &Arrival<'_>, twins: impl IntoIterator<Item = Twin>) {
+    pub(super) fn arrive(&mut self, arrival: &Arrival<'_>, twins: impl IntoIterator<Item = Twin>, finished: &mut Vec<Finished>) {
         self.forget(arrival.envelope);
         let mut places = Vec::new();
         for twin in twins {
@@ -181,6 +190,9 @@ impl Join {
                     Some(slot) if slot.sent.is_none() => slot.sent = Some(sent),
                     _ => continue,
                 }
+                // It has its time from when both have answered.
+                self.not_due(at);
+                self.opens(at, twin.print);
                 places.push((twin.index, at));
                 continue;
             }
@@ -191,12 +203,42 @@ impl Join {
                 sent: Some(sent),
                 emitted: PerDestination::default(),
                 is_compared: false,
+                due: None,
             };
-            places.push((twin.index, self.insert(slot)));
+            let at = self.insert(slot);
+            self.opens(at, twin.print);
+            places.push((twin.index, at));
         }
         if !places.is_empty() {
+            places.shrink_to_fit();
             self.envelopes.insert(arrival.envelope, places);
         }
+        self.close_oldest(finished);
+    }
+
+    fn opens(&mut self, at: u32, print: u128) {
+        self.open.push_back((at, print));
+        self.open_count += 1;
+    }
+
+    /// Lets go of the oldest that have not ended at both sides, when there are too many.
+    fn close_oldest(&mut self, finished: &mut Vec<Finished>) {
+        while self.open_count > OPEN_MAX {
+            let Some((at, print)) = self.open.pop_front() else { return };
+            if self.is_open(at, print) {
+                finished.extend(self.end(at).map(Finished::Left));
+            }
+        }
+        if self.open.len() > 2 * OPEN_MAX {
+            let mut open = std::mem::take(&mut self.open);
+            open.retain(|(at, print)| self.is_open(*at, *print));
+            self.open = open;
+        }
+    }
+
+    fn is_open(&self, at: u32, print: u128) -> bool {
+        let slot = self.slots.get(at as usize).and_then(Option::as_ref);
+        slot.is_some_and(|slot| slot.print == print && slot.is_open())
     }
 
     /// An envelope was not journalled after all.
@@ -204,7 +246,11 @@ impl Join {
         for (_, at) in self.envelopes.remove(&envelope).unwrap_or_default() {
             match &mut self.slots[at as usize] {
                 // A vendor has told of it already.
-                Some(slot) if !slot.is_unheard() => slot.sent = None,
+                Some(slot) if !slot.is_unheard() => {
+                    let was_open = slot.is_open();
+                    slot.sent = None;
+                    self.open_count -= usize::from(was_open);
+                }
                 _ => _ = self.remove(at),
             }
         }
@@ -239,6 +285,7 @@ impl Join {
         if Destination::ALL.iter().any(|side| sent.answers.of(*side).is_none()) {
             return;
         }
+        self.open_count -= 1;
         finished.push(Finished::Answered(slot.clone()));
         let (print, is_compared) = (slot.print, slot.is_compared);
         if is_compared {
@@ -281,7 +328,8 @@ impl Join {
             Some(Over::Answered) | None => {}
         }
         let emitted = PerDestination::default();
-        self.insert(Slot { source: source.clone(), print, at: now, sent: None, emitted, is_compared: false });
+        let at = self.insert(Slot { source: source.clone(), print, at: now, sent: None, emitted, is_compared: false, due: None });
+        self.look_at(at, now.plus_millis(self.bounds.wait_ms));
         Sight::First
     }
 
@@ -319,32 +367,23 @@ impl Join {
     /// Gives up what has been waited for long enough.
     pub(super) fn tick(&mut self, now: WallTime, finished: &mut Vec<Finished>) {
         let second = now.as_millis().div_euclid(1_000);
-        let later = self.due.split_off(&(second + 1));
-        let due = std::mem::replace(&mut self.due, later);
-        for (at, print) in due.into_values().flatten() {
-            self.look(at, print, now, finished);
+        while let Some((due, at)) = self.due.first().copied().filter(|(due, _)| *due <= second) {
+            self.due.remove(&(due, at));
+            self.look(at, now, finished);
         }
         self.widen(now);
     }
 
-    fn look(&mut self, at: u32, print: u128, now: WallTime, finished: &mut Vec<Finished>) {
+    fn look(&mut self, at: u32, now: WallTime, finished: &mut Vec<Finished>) {
         let wait_ms = self.bounds.wait_ms;
-        let Some(slot) = self.slots.get_mut(at as usize).and_then(Option::as_mut).filter(|slot| slot.print == print) else { return };
-        let over = match slot.deadline(wait_ms) {
-            Some(deadline) if deadline > now => {
-                self.look_at(at, deadline);
-                return;
-            }
-            Some(_) => true,
-            // It has not ended somewhere.
-            None if now.millis_since(slot.at) < UNSETTLED_MAX_MS => {
-                self.look_at(at, now.plus_millis(wait_ms));
-                return;
-            }
-            None => false,
-        };
-        let Some(slot) = self.end(at) else { return };
-        finished.push(if over { Finished::Expired(slot) } else { Finished::Left(slot) });
+        let Some(slot) = &mut self.slots[at as usize] else { return };
+        slot.due = None;
+        match slot.deadline(wait_ms) {
+            Some(deadline) if deadline > now => self.look_at(at, deadline),
+            Some(_) => finished.extend(self.end(at).map(Finished::Expired)),
+            // It has not ended somewhere, and is looked at when it has.
+            None => {}
+        }
     }
 
     /// Says that what the other vendor emitted of an event is a finding, as this one has not.
@@ -395,7 +434,7 @@ impl Join {
     }
 
     fn insert(&mut self, slot: Slot) -> u32 {
-        let (print, look) = (slot.print, slot.at.plus_millis(self.bounds.wait_ms));
+        let print = slot.print;
         let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
@@ -404,14 +443,22 @@ impl Join {
         let slots = &self.slots;
         let hash = |at: &u32| slots[*at as usize].as_ref().map_or(0, |slot| hash_of(slot.print));
         self.prints.insert_unique(hash_of(print), at, hash);
-        self.look_at(at, look);
         at
     }
 
     fn look_at(&mut self, at: u32, when: WallTime) {
-        let Some(slot) = &self.slots[at as usize] else { return };
+        self.not_due(at);
         let second = when.as_millis().div_euclid(1_000) + 1;
-        self.due.entry(second).or_default().push((at, slot.print));
+        if let Some(slot) = &mut self.slots[at as usize] {
+            slot.due = Some(second);
+            self.due.insert((second, at));
+        }
+    }
+
+    fn not_due(&mut self, at: u32) {
+        if let Some(second) = self.slots[at as usize].as_mut().and_then(|slot| slot.due.take()) {
+            self.due.remove(&(second, at));
+        }
     }
 
     /// Takes a slot out, and out of its envelope.
@@ -429,7 +476,9 @@ impl Join {
     }
 
     fn remove(&mut self, at: u32) -> Option<Slot> {
+        self.not_due(at);
         let slot = self.slots[at as usize].take()?;
+        self.open_count -= usize::from(slot.is_open());
         if let Ok(entry) = self.prints.find_entry(hash_of(slot.print), |place| *place == at) {
             entry.remove();
         }
@@ -449,6 +498,11 @@ const THINNING_MAX: u32 = 20;
 const ROOM_KEPT: usize = 1_024;
 
 impl Slot {
+    /// Whether it was sent, and has not ended at both sides.
+    fn is_open(&self) -> bool {
+        self.sent.as_ref().is_some_and(|sent| sent.ended_at().is_none())
+    }
+
     /// Whether no vendor has emitted it yet.
     fn is_unheard(&self) -> bool {
         Destination::ALL.iter().all(|side| self.emitted.of(*side).is_none())

@@ -15,9 +15,9 @@
 //!
 //! # Bounds
 //!
-//! So many events are followed at one time as the settings say (200 bytes each, 40 MB by default); above that every second one, and so
-//! on: a fair sample, which is told. What is remembered of events that are over takes 15 MB at most, samples of findings 16 MiB, the
-//! ledger 10 MB. On disk: as many bytes of waiting emissions as the settings say, and the files below.
+//! So many events are followed at one time as the settings say (350 bytes each, 70 MB by default); above that every second one, and so
+//! on: a fair sample, which is told. Of those that wait to be delivered only the newest 32,768 are, as a backlog lives on disk. What is
+//! remembered of events that are over takes 9 MB at most, samples of findings 16 MiB, the ledger 10 MB. On disk: as many bytes of waiting emissions as the settings say, and the files below.
 //!
 //! # Files (in `evidence/` in the data directory)
 //!

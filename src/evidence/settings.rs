@@ -9,7 +9,7 @@ use crate::{diff::Pattern, model::ByteSize};
 pub struct Settings {
     /// Where it is kept; None: in memory alone, so that a restart forgets it.
     pub dir: Option<PathBuf>,
-    /// Events that are followed at one time, until both sides have said what became of them: 200 bytes of memory each. When there
+    /// Events that are followed at one time, until both sides have said what became of them: 350 bytes of memory each. When there
     /// are more, every second one is followed, then every fourth, and so on.
     pub events_max: usize,
     /// How long the second vendor may take to emit an event after both have taken it. Segment's webhook tries for four hours,
