@@ -200,47 +200,53 @@ fn expired(state: &mut State, slot: &Slot, now: WallTime) {
     followed.agreement = Some(agreement);
     state.recent.put(slot.print, followed);
     let is_finding = matches!(agreement, Agreement::OnlySegment | Agreement::OnlyRudderStack);
-    let agreement = if is_finding { miss(state, slot, sent, by, event, version.as_deref(), now, agreement) } else { agreement };
+    let alone = Alone { slot, sent, by, event, version: version.as_deref(), now };
+    let agreement = if is_finding { alone.note(state) } else { agreement };
     state.tallies.judge(&judged(&slot.source, Some(sent.revision), agreement, version.as_deref(), now));
 }
 
-/// Notes that one vendor has not emitted an event; says what that is by what was decided about such.
-#[expect(clippy::too_many_arguments, reason = "one call, and each is a word of it")]
-fn miss(
-    state: &mut State,
-    slot: &Slot,
-    sent: &Sent,
+/// An event that one vendor alone has emitted.
+struct Alone<'a> {
+    slot: &'a Slot,
+    sent: &'a Sent,
+    /// Who has.
     by: Destination,
-    event: Option<Raw<'_>>,
-    version: Option<&str>,
+    /// What that one emitted; None: the disk does not give it.
+    event: Option<Raw<'a>>,
+    version: Option<&'a str>,
     now: WallTime,
-    agreement: Agreement,
-) -> Agreement {
-    let missing = by.other();
-    let message_id = event.and_then(|event| event.get("messageId")?.string()).unwrap_or_default();
-    let on = |side: Destination| event.filter(|_| side == by).map(Raw::text);
-    let context = Context {
-        message_id: &message_id,
-        at: now,
-        revision: sent.revision,
-        version,
-        segment: on(Destination::Segment),
-        rudderstack: on(Destination::RudderStack),
-    };
-    let answer = sent.answers.of(missing).filter(|answer| answer.outcome != Outcome::Delivered);
-    let why = answer.map(|answer| format!("{} had {} it: answered {}", missing.label(), answer.outcome.label(), answer.status));
-    let found = Found {
-        key: key(&slot.source, "", missing_kind(missing)),
-        left: None,
-        right: None,
-        why: why.unwrap_or_else(|| format!("{} took it with 200", missing.label())),
-    };
-    let state_of = state.findings.take(vec![found], &context);
-    state.join.miss(slot.print, missing);
-    match state_of {
-        Some(FindingState::Accepted) => Agreement::Accepted,
-        Some(FindingState::Ignored) => Agreement::Noise,
-        _ => agreement,
+}
+
+impl Alone<'_> {
+    /// Notes the finding that this is; says what the event counts as by what was decided about such.
+    fn note(&self, state: &mut State) -> Agreement {
+        let missing = self.by.other();
+        let message_id = self.event.and_then(|event| event.get("messageId")?.string()).unwrap_or_default();
+        let on = |side: Destination| self.event.filter(|_| side == self.by).map(Raw::text);
+        let context = Context {
+            message_id: &message_id,
+            at: self.now,
+            revision: self.sent.revision,
+            version: self.version,
+            segment: on(Destination::Segment),
+            rudderstack: on(Destination::RudderStack),
+        };
+        let answer = self.sent.answers.of(missing).filter(|answer| answer.outcome != Outcome::Delivered);
+        let why = answer.map(|answer| format!("{} had {} it: answered {}", missing.label(), answer.outcome.label(), answer.status));
+        let kind = missing_kind(missing);
+        let found = Found {
+            key: key(&self.slot.source, "", kind),
+            left: None,
+            right: None,
+            why: why.unwrap_or_else(|| format!("{} took it with 200", missing.label())),
+        };
+        let decided = state.findings.take(vec![found], &context);
+        state.join.miss(self.slot.print, missing);
+        match decided {
+            Some(FindingState::Accepted) => Agreement::Accepted,
+            Some(FindingState::Ignored) => Agreement::Noise,
+            _ => agreement_of(kind),
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Cell {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     cells: BTreeMap<Cell, Sums>,
+    /// The minute in which it was folded last.
+    folded: i64,
     /// Ends that a restart had to put somewhere.
     pub(super) estimated: u64,
     pub(super) is_changed: bool,
@@ -48,7 +50,7 @@ pub(super) struct Saved {
 }
 
 /// From which age on minutes are told by the hour, and hours by the day.
-const MINUTES_KEPT: i64 = 2 * 24 * 60;
+const MINUTES_KEPT: i64 = 6 * 60;
 const HOURS_KEPT: i64 = 60 * 24 * 60;
 const HOUR: i64 = 60;
 const DAY: i64 = 24 * 60;
@@ -126,9 +128,12 @@ impl Ledger {
         self.is_changed = true;
     }
 
-    /// Makes old cells coarser, and all when there are too many.
+    /// Makes old cells coarser, and all when there are too many: once a minute, however often it is asked.
     pub(super) fn fold(&mut self, now: WallTime) {
         let now = now.as_millis().div_euclid(60_000);
+        if std::mem::replace(&mut self.folded, now) == now {
+            return;
+        }
         self.fold_older(now - MINUTES_KEPT, 1, HOUR);
         self.fold_older(now - HOURS_KEPT, HOUR, DAY);
         let mut kept = MINUTES_KEPT;
