@@ -18,7 +18,7 @@ use super::{
 use crate::{
     control::{Asked, FlipError, Flipped, KeyMoved, Kill, Recent, ReloadError, SourceStanding, Undoing},
     model::{Destination, Revision, Role, SourceId},
-    routing::{Author, Change, Deed, FindingVerb, Route, Step},
+    routing::{Author, Change, Deed, FindingVerb, RampMove, Route, Step},
     wire::{self, ProblemCode, RouteShares, schema},
 };
 
@@ -273,6 +273,8 @@ pub(super) fn event(change: &Change) -> wire::RouteEvent {
             Author::Signal => "SIGHUP".to_owned(),
             Author::ConfigFile => "file".to_owned(),
             Author::Sidecar => "segue".to_owned(),
+            Author::Ramp { job, uid: Some(uid) } => format!("ramp {job}, uid {uid}"),
+            Author::Ramp { job, uid: None } => format!("ramp {job}"),
         },
         what: what(change).to_owned(),
         source: None,
@@ -282,6 +284,8 @@ pub(super) fn event(change: &Change) -> wire::RouteEvent {
         from_limit: None,
         to_limit: None,
         replay: None,
+        ramp: None,
+        steps: Vec::new(),
         events: None,
         about: None,
         reason: change.reason.clone(),
@@ -303,6 +307,12 @@ pub(super) fn event(change: &Change) -> wire::RouteEvent {
             told.replay = Some(change.revision.0);
         }
         Deed::ReplayStep(job, _) => told.replay = Some(job.0),
+        Deed::Ramp(ramp) => {
+            told.source = Some(ramp.source.to_string());
+            told.ramp = Some(change.revision.0);
+            told.steps = ramp.steps.iter().map(ToString::to_string).collect();
+        }
+        Deed::RampMove(job, _) => told.ramp = Some(job.0),
         Deed::Redrive(sifted) | Deed::GiveUp(sifted) => {
             told.source.clone_from(&sifted.source);
             told.destination.clone_from(&sifted.destination);
@@ -349,6 +359,13 @@ fn what(change: &Change) -> &'static str {
             FindingVerb::Ignore => "ignore finding",
             FindingVerb::Reopen => "reopen finding",
         },
+        (Deed::Ramp(..), _) => "ramp",
+        (Deed::RampMove(_, RampMove::Pause), _) => "ramp pause",
+        (Deed::RampMove(_, RampMove::Resume), _) => "ramp resume",
+        (Deed::RampMove(_, RampMove::Abort), _) => "ramp abort",
+        (Deed::RampMove(_, RampMove::Hold), _) => "ramp hold",
+        (Deed::RampMove(_, RampMove::Cancel), _) => "ramp cancel",
+        (Deed::RampMove(_, RampMove::Done), _) => "ramp done",
         (Deed::Reload { .. }, _) => "reload",
     }
 }

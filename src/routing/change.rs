@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Replay, Route,
+    Ramp, RampMove, Replay, Route, ramp,
     replay::{self, Step},
 };
 use crate::model::{Destination, Percent, RateLimit, Revision, SourceId, WallTime};
@@ -40,6 +40,13 @@ pub enum Author {
     ConfigFile,
     /// The sidecar itself.
     Sidecar,
+    /// A ramp that somebody confirmed.
+    Ramp {
+        /// The revision that started it.
+        job: u64,
+        /// Who confirmed it, a user of this machine; None: nobody who is known by a number.
+        uid: Option<u32>,
+    },
 }
 
 /// What a change does.
@@ -73,6 +80,10 @@ pub enum Deed {
     Replay(Box<Replay>),
     /// Something is done about the replay that this revision started.
     ReplayStep(Revision, Step),
+    /// A source begins a ramp; the change's revision is the ramp's name.
+    Ramp(Box<Ramp>),
+    /// Something is done about the ramp that this revision started. Its steps are changes of the route.
+    RampMove(Revision, RampMove),
     /// What waits of a source that is not configured is given up, for one destination or, with None, for both.
     Purge(SourceId, Option<Destination>),
     /// Entries of the quarantine are sent again.
@@ -165,6 +176,10 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     step: Option<Step>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    ramp: Option<ramp::Written>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    done: Option<RampMove>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     sifted: Option<Sifted>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     finding: Option<FindingDecision>,
@@ -185,6 +200,8 @@ enum Verb {
     GiveUp,
     Replay,
     ReplayStep,
+    Ramp,
+    RampMove,
     Hold,
     Release,
     Finding,
@@ -224,6 +241,8 @@ impl Change {
             },
             Deed::Replay(replay) => Written { change: Verb::Replay, replay: Some(replay::Written::of(replay)), ..Written::default() },
             Deed::ReplayStep(job, step) => Written { change: Verb::ReplayStep, job: Some(job.0), step: Some(*step), ..Written::default() },
+            Deed::Ramp(ramp) => Written { change: Verb::Ramp, ramp: Some(ramp::Written::of(ramp)), ..Written::default() },
+            Deed::RampMove(job, done) => Written { change: Verb::RampMove, job: Some(job.0), done: Some(*done), ..Written::default() },
             Deed::Purge(source, destination) => Written {
                 change: Verb::Purge,
                 source: Some(source.to_string()),
@@ -269,6 +288,8 @@ impl Change {
             replay,
             job,
             step,
+            ramp,
+            done,
             sifted,
             finding,
             reason,
@@ -284,6 +305,8 @@ impl Change {
             Verb::Limit => Deed::Limit { source, destination: destination()?, from: from_limit?, to: to_limit? },
             Verb::Replay => Deed::Replay(Box::new(replay?.read()?)),
             Verb::ReplayStep => Deed::ReplayStep(Revision(job?), step?),
+            Verb::Ramp => Deed::Ramp(Box::new(ramp?.read()?)),
+            Verb::RampMove => Deed::RampMove(Revision(job?), done?),
             Verb::Purge => Deed::Purge(source?, destination()),
             Verb::Redrive => Deed::Redrive(sifted?),
             Verb::GiveUp => Deed::GiveUp(sifted?),
@@ -316,8 +339,10 @@ impl Shares {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::routing::Stage;
+    use crate::routing::{OnRed, Stage};
 
     #[test]
     fn a_change_is_read_as_it_was_written() {
@@ -337,7 +362,17 @@ mod tests {
             rate: 200,
             end: (4, 4_096),
         };
+        let ramp = Ramp {
+            source: source.clone(),
+            from: Stage::Both.into(),
+            steps: vec![to, Stage::RudderStackOnly.into()],
+            every: Duration::from_mins(30),
+            gates: "parity=off,errors<=1%".parse().unwrap(),
+            on_red: OnRed::Back,
+        };
         let deeds = [
+            Deed::Ramp(Box::new(ramp)),
+            Deed::RampMove(Revision(5), RampMove::Hold),
             Deed::Route { source: source.clone(), from: Stage::SegmentOnly.into(), to },
             Deed::KillOn,
             Deed::KillOff,
@@ -362,7 +397,8 @@ mod tests {
         for deed in deeds {
             let at = WallTime::parse("2026-01-02T03:04:05.678Z").unwrap();
             let (reason, undoes) = (Some("it \"works\"\n".to_owned()), Some(Revision(6)));
-            let change = Change { revision: Revision(7), at, by: Author::Uid(1000), deed, reason, undoes };
+            let by = Author::Ramp { job: 5, uid: Some(1000) };
+            let change = Change { revision: Revision(7), at, by, deed, reason, undoes };
             let json = change.to_json();
             assert!(!json.contains('\n'), "{json}");
             assert_eq!(Change::from_json(&json), Some(change), "{json}");

@@ -1,10 +1,13 @@
 //! The history of changes: what is in force is what its lines add up to, and each line is sealed to the one before it.
 
-use std::{collections::HashMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write,
+};
 
 use sha2::{Digest, Sha256};
 
-use super::{Change, Deed, Route};
+use super::{Change, Course, Deed, Route};
 use crate::model::{Destination, RateLimit, Revision, SourceId};
 
 /// A line's seal: the SHA-256 of the seal before it and of what it says, in hexadecimal digits. Whoever changes, removes or moves
@@ -26,6 +29,8 @@ pub struct History {
     reloads: HashMap<SourceId, Revision>,
     /// The change that turned the kill switch on, by its place; None: it is off.
     killed: Option<usize>,
+    /// Each source's newest ramp, running or over.
+    ramps: BTreeMap<SourceId, Course>,
 }
 
 impl Default for Seal {
@@ -90,6 +95,7 @@ impl History {
     }
 
     fn fold(&mut self, change: Change) {
+        self.ramps.values_mut().for_each(|course| course.take(&change));
         match &change.deed {
             Deed::Route { source, to, .. } => {
                 self.routes.insert(source.clone(), (change.revision, *to));
@@ -105,8 +111,12 @@ impl History {
             | Deed::GiveUp(..)
             | Deed::Replay(..)
             | Deed::ReplayStep(..)
+            | Deed::RampMove(..)
             // Evidence holds what was decided about findings; a start reads it through.
             | Deed::Finding(..) => {}
+            Deed::Ramp(ramp) => {
+                self.ramps.insert(ramp.source.clone(), Course::begun(&change, ramp));
+            }
             Deed::KillOn => self.killed = Some(self.changes.len()),
             Deed::KillOff => self.killed = None,
             Deed::Reload { sources } => self.reloads.extend(sources.iter().map(|source| (source.clone(), change.revision))),
@@ -167,6 +177,17 @@ impl History {
     #[must_use]
     pub fn killed(&self) -> Option<&Change> {
         self.killed.map(|place| &self.changes[place])
+    }
+
+    /// A source's newest ramp, running or over; None: it never had one.
+    #[must_use]
+    pub fn ramp(&self, source: &SourceId) -> Option<&Course> {
+        self.ramps.get(source)
+    }
+
+    /// Every source's newest ramp, running or over.
+    pub fn ramps(&self) -> impl Iterator<Item = &Course> {
+        self.ramps.values()
     }
 
     /// The newest line's seal.

@@ -217,10 +217,11 @@ pub struct RouteEvent {
     pub revision: u64,
     /// When (RFC 3339).
     pub at: String,
-    /// Who: `uid 1000`, or `kill file`.
+    /// Who: `uid 1000`, or `kill file`; of a ramp's own moves `ramp 41, uid 1000`, the ramp and who confirmed it.
     pub by: String,
     /// `route`, `undo`, `kill on`, `kill off`, `limit`, `hold`, `release`, `redrive`, `give up`, `purge`, `replay`, `replay pause`, `replay
-    /// resume`, `replay cancel`, `replay end` or `reload`.
+    /// resume`, `replay cancel`, `replay end`, `ramp`, `ramp pause`, `ramp resume`, `ramp abort`, `ramp hold`, `ramp cancel`, `ramp done`
+    /// or `reload`.
     pub what: String,
     /// The source; of a reload all that it changed, with commas; None: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -243,6 +244,12 @@ pub struct RouteEvent {
     /// The replay that something was done about, by the revision that started it; None for anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<u64>,
+    /// The ramp that was started or that something was done about, by the revision that started it; None for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<u64>,
+    /// The routes of a ramp that was started, in order; empty for anything else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
     /// How many events of the quarantine were sent again or given up; None for anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<u64>,
