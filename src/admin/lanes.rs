@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::nearest,
-    delivery::{HoldError, LaneState, LaneStatus},
+    delivery::{HoldError, LaneRequests, LaneState, LaneStatus},
     journal::{self, LaneId},
     model::{Destination, Role, SourceId},
     routing::Author,
@@ -38,7 +38,15 @@ pub(super) fn all(hub: &Hub) -> Vec<wire::Lane> {
     // Sources that are no longer configured keep their events, and nobody delivers them.
     for id in ledgers.keys().filter(|id| !known.contains(id)) {
         let state = LaneState::Unconfigured;
-        statuses.push(LaneStatus { id: id.clone(), state, records: 0, memory_bytes: 0, in_flight: 0, retries: 0 });
+        statuses.push(LaneStatus {
+            id: id.clone(),
+            state,
+            records: 0,
+            memory_bytes: 0,
+            in_flight: 0,
+            retries: 0,
+            requests: LaneRequests::default(),
+        });
     }
     statuses.sort_by(|a, b| a.id.cmp(&b.id));
     let paces = hub.live.rates.paces(&hub.journal, &hub.counters);

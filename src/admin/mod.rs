@@ -14,6 +14,7 @@ mod limits;
 mod mask;
 mod purge;
 mod quarantine;
+mod ramps;
 mod rates;
 mod replays;
 mod router;

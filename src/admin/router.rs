@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     answer::{Problems, Refusal, good},
     caller::Caller,
-    evidence, lanes, limits, purge, quarantine, replays, routes as flips, sent, series,
+    evidence, lanes, limits, purge, quarantine, ramps, replays, routes as flips, sent, series,
     server::Hub,
     status, stream, versions,
 };
@@ -95,6 +95,10 @@ fn described() -> (Router<Hub>, Document) {
         .routes(routes!(replays::pause))
         .routes(routes!(replays::resume))
         .routes(routes!(replays::cancel))
+        .routes(routes!(ramps::list, ramps::begin))
+        .routes(routes!(ramps::pause))
+        .routes(routes!(ramps::resume))
+        .routes(routes!(ramps::abort))
         .routes(routes!(flips::list))
         .routes(routes!(flips::history))
         .routes(routes!(flips::audit))

@@ -13,6 +13,7 @@ use super::{
     extract::{Json, Path, Query},
     impact,
     lanes::source_id,
+    ramps,
     server::Hub,
 };
 use crate::{
@@ -220,10 +221,10 @@ fn kill_answer(hub: &Hub, changed: bool) -> Response {
 
 fn changed(hub: &Hub, flipped: &[Flipped], dry_run: bool) -> wire::RoutesChanged {
     let differ: Vec<&Flipped> = flipped.iter().filter(|flipped| flipped.before.route != flipped.after.route).collect();
-    let both = |flipped: &Flipped| wire::RouteChanged {
-        before: source_route(&flipped.before),
-        after: source_route(&flipped.after),
-        impact: Some(impact::of(hub, flipped)),
+    let both = |flipped: &Flipped| {
+        let mut impact = impact::of(hub, flipped);
+        impact.notes.extend(ramps::ended_by(hub, flipped, dry_run));
+        wire::RouteChanged { before: source_route(&flipped.before), after: source_route(&flipped.after), impact: Some(impact) }
     };
     wire::RoutesChanged {
         schema: schema::ROUTES_CHANGED.to_owned(),
@@ -243,7 +244,7 @@ async fn add_recent(hub: &Hub, planned: &mut wire::RouteChanged) {
     }
 }
 
-fn source_route(standing: &SourceStanding) -> wire::SourceRoute {
+pub(super) fn source_route(standing: &SourceStanding) -> wire::SourceRoute {
     wire::SourceRoute {
         source: standing.id.to_string(),
         name: standing.name.clone(),
@@ -263,19 +264,23 @@ fn shares(route: Route) -> RouteShares {
     }
 }
 
+pub(super) fn who(author: Author) -> String {
+    match author {
+        Author::Uid(uid) => format!("uid {uid}"),
+        Author::KillFile => "kill file".to_owned(),
+        Author::Signal => "SIGHUP".to_owned(),
+        Author::ConfigFile => "file".to_owned(),
+        Author::Sidecar => "segue".to_owned(),
+        Author::Ramp { job, uid: Some(uid) } => format!("ramp {job}, uid {uid}"),
+        Author::Ramp { job, uid: None } => format!("ramp {job}"),
+    }
+}
+
 pub(super) fn event(change: &Change) -> wire::RouteEvent {
     let mut told = wire::RouteEvent {
         revision: change.revision.0,
         at: change.at.to_string(),
-        by: match change.by {
-            Author::Uid(uid) => format!("uid {uid}"),
-            Author::KillFile => "kill file".to_owned(),
-            Author::Signal => "SIGHUP".to_owned(),
-            Author::ConfigFile => "file".to_owned(),
-            Author::Sidecar => "segue".to_owned(),
-            Author::Ramp { job, uid: Some(uid) } => format!("ramp {job}, uid {uid}"),
-            Author::Ramp { job, uid: None } => format!("ramp {job}"),
-        },
+        by: who(change.by),
         what: what(change).to_owned(),
         source: None,
         destination: None,

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Access,
-    control::{Reloader, Replayer, Switchboard},
+    control::{Ramps, Reloader, Replayer, Switchboard},
     delivery::LaneControl,
     evidence::Evidence,
     ingress::Counters,
@@ -64,6 +64,8 @@ pub struct Hub {
     pub switchboard: Switchboard,
     /// Replays.
     pub replayer: Replayer,
+    /// Ramps, and how gates stand.
+    pub ramps: Ramps,
     /// How the configuration is read again; None: there is no file of it.
     pub reloader: Option<Reloader>,
     /// What the ingress counts.

@@ -10,7 +10,7 @@ use axum::{
 use super::{
     answer::{Problems, Refusal, good},
     caller::Caller,
-    lanes,
+    lanes, ramps,
     rates::told,
     routes::event,
     server::Hub,
@@ -88,6 +88,8 @@ pub(super) fn sources(hub: &Hub) -> Vec<wire::SourceFigures> {
             received_per_second: told(paces.received(&source.id)),
             relayed: counts.relayed.value(),
             unjournalled: counts.unjournalled.value(),
+            ramp: ramps::running(hub, &source.id),
+            gates: ramps::gates(hub, &source.id),
         }
     };
     hub.sources.load().list().iter().map(|source| figures(source)).collect()

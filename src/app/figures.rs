@@ -5,13 +5,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::{
-    control::{Reloader, ReplayState, Replayer, Switchboard},
+    control::{Ramps, Reloader, ReplayState, Replayer, Switchboard},
     delivery::Delivery,
     evidence::{Agreement, Basis, Evidence, Parity},
     ingress::Counters,
     journal::{Health, Journal, SpillQuota},
     model::Destination,
-    routing::Sources,
+    routing::{CourseState, Sources},
     telemetry::{Exposition, Sheet},
     tls::{Certificates, Reload},
 };
@@ -126,6 +126,23 @@ pub(super) fn register_replays(exposition: &Exposition, replayer: &Replayer) {
             sheet.counter("segue_replay_events", "Events that a replay journalled again", &labels, standing.sent);
             let running = f64::from(u8::from(standing.state == ReplayState::Running));
             sheet.gauge("segue_replay_running", "Whether a replay runs", &labels, running);
+        }
+    });
+}
+
+/// How far ramps have come, and whether they hold. A ramp that is over stands there no more.
+pub(super) fn register_ramps(exposition: &Exposition, ramps: &Ramps) {
+    let ramps = ramps.downgrade();
+    exposition.on_scrape(move |sheet| {
+        let Some(ramps) = ramps.upgrade() else { return };
+        for standing in ramps.list().iter().filter(|standing| standing.course.is_alive()) {
+            let labels = [("source", standing.course.ramp.source.as_str())];
+            #[expect(clippy::cast_precision_loss, reason = "a ramp has few steps")]
+            sheet.gauge("segue_ramp_step", "Steps that a ramp has taken", &labels, standing.course.place as f64);
+            #[expect(clippy::cast_precision_loss, reason = "a ramp has few steps")]
+            sheet.gauge("segue_ramp_steps", "Steps that a ramp has", &labels, standing.course.ramp.steps.len() as f64);
+            let is_held = !standing.held.is_empty() || matches!(standing.course.state, CourseState::Paused(_));
+            sheet.gauge("segue_ramp_held", "Whether a ramp waits for a red gate or for a person", &labels, f64::from(u8::from(is_held)));
         }
     });
 }

@@ -3,6 +3,7 @@
 //! [`Sidecar::start`] embeds it in a program; two may run in one process. Nothing is global but the log.
 
 mod figures;
+mod gauges;
 mod run;
 mod sidecar;
 mod witness;

@@ -16,14 +16,14 @@ use tokio::{
 };
 
 use super::{
-    figures,
+    figures, gauges,
     witness::{self, Kept, Witness},
 };
 use crate::{
     admin::{AdminServer, Hub},
     clock::Clock,
     config::{Config, DataDirectory},
-    control::{KillFile, Read, Reloader, Replayer, Switchboard},
+    control::{KillFile, Ramps, Read, Reloader, Replayer, Switchboard},
     delivery::{Delivery, Upstreams},
     evidence::Evidence,
     ingress::{Counters, Desk, Ingress, ListenError, Relays},
@@ -50,6 +50,7 @@ pub struct Handle {
     admin: Option<AdminServer>,
     kill_file: Option<KillFile>,
     replayer: Replayer,
+    ramps: Ramps,
     witness: Witness,
     reloader: Option<Reloader>,
     report: RecoveryReport,
@@ -228,12 +229,16 @@ impl Sidecar {
         let replayer =
             Replayer::start(place, journal.clone(), lanes.clone(), Arc::clone(&sources), switchboard.clone(), desk.clock.clone());
         figures::register_replays(&exposition, &replayer);
+        let read = gauges::reader(journal.clone(), delivery.control(), Arc::clone(&evidence), desk.clock.clone());
+        let ramps = Ramps::start(switchboard.clone(), read, config.gates, desk.clock.clone());
+        figures::register_ramps(&exposition, &ramps);
         let draining = Arc::new(AtomicBool::new(false));
         let hub = Hub {
             journal: journal.clone(),
             lanes,
             switchboard,
             replayer: replayer.clone(),
+            ramps: ramps.clone(),
             reloader: reloader.clone(),
             counters: Arc::clone(&counters),
             clock: desk.clock.clone(),
@@ -259,6 +264,7 @@ impl Sidecar {
             admin,
             kill_file,
             replayer,
+            ramps,
             witness,
             reloader,
             report,
@@ -360,6 +366,7 @@ impl Handle {
             admin.stop().await;
         }
         drop(self.reloader);
+        self.ramps.stop().await;
         self.replayer.stop().await;
         if let Some(kill_file) = self.kill_file {
             kill_file.stop().await;

@@ -40,7 +40,11 @@ pub use problem::{Place, Problem, Problems, Severity};
 pub use schema::schema;
 pub use setting::{Origin, Override, Setting};
 
-use crate::{delivery, evidence, ingress, journal, routing::Source, telemetry, tls, upstream};
+use crate::{
+    delivery, evidence, ingress, journal,
+    routing::{Gates, Source},
+    telemetry, tls, upstream,
+};
 
 /// Everything that a sidecar is told at its start. The default has no source: it relays everything and keeps nothing.
 ///
@@ -61,6 +65,8 @@ pub struct Config {
     pub delivery: delivery::Settings,
     /// What is found out about events after they were sent. Where it is kept, and whether vendors' taps are there, follows from the rest.
     pub evidence: evidence::Settings,
+    /// What has to be well with a source before a ramp goes on, unless the ramp says otherwise.
+    pub gates: Gates,
     /// Logs and metrics.
     pub telemetry: telemetry::Settings,
     /// Where operators get at the sidecar: the admin API's socket, or the kill file.
@@ -156,6 +162,7 @@ impl Default for Config {
             rudderstack: None,
             delivery: delivery::Settings::default(),
             evidence: evidence::Settings::default(),
+            gates: Gates::default(),
             telemetry: telemetry::Settings::default(),
             admin: ControlPlace::default(),
             access: Access::default(),

@@ -11,13 +11,14 @@ use super::{
     section::Section,
     session::{Session, Source},
     sources,
-    value::{Count, Fault, File, Listen, Networks, Patterns, Size, Text, Texts, Wait},
+    value::{Count, Fault, File, Listen, Networks, Number, Patterns, Size, Text, Texts, Wait},
 };
 use crate::{
     evidence,
     ingress::{self, Hooks, Limits},
     journal,
-    model::{ByteSize, Span},
+    model::{ByteSize, Percent, Span},
+    routing::Gates,
     telemetry, tls,
 };
 
@@ -45,6 +46,7 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
     let drain_timeout = root.value(session, "drain_timeout", Span(data_directory.drain_timeout())).0;
     let destinations = destinations::read(session, &mut root);
     let evidence = evidence(session, &mut root);
+    let gates = gates(session, &mut root);
     let telemetry = telemetry(session, &mut root, metrics);
     let limits = limits(session, &mut root);
     let (hooks, hooks_tls_at) = hooks(session, &mut root);
@@ -59,6 +61,7 @@ pub(super) fn config(session: &mut Session<'_>, mut root: Section) -> Config {
         rudderstack: destinations.rudderstack,
         delivery: destinations.delivery,
         evidence,
+        gates,
         telemetry,
         admin,
         kill_file,
@@ -186,6 +189,24 @@ fn evidence(session: &mut Session<'_>, root: &mut Section) -> evidence::Settings
     };
     section.finish(session);
     settings
+}
+
+/// `[gates]`: what has to be well before a ramp goes on. One is left out when a ramp is started, not here.
+fn gates(session: &mut Session<'_>, root: &mut Section) -> Gates {
+    let default = Gates::default();
+    let mut section = root.table(session, "gates");
+    let mut share = |name, usual: Option<Percent>| Some(section.value(session, name, usual.unwrap_or(Percent::FULL)));
+    let (parity_min, errors_max) = (share("parity_min", default.parity_min), share("errors_max", default.errors_max));
+    let mut wait = |name, usual: Span| Span(section.value(session, name, Wait(usual.0)).0);
+    let (window, lag_max) = (wait("window", default.window), wait("lag_max", default.lag_max.unwrap_or(default.window)));
+    let mut number = |name, usual: u64| {
+        let usual = usize::try_from(usual).unwrap_or(usize::MAX);
+        section.value(session, name, Number(usual)).0 as u64
+    };
+    let (pairs_min, quarantine_max) =
+        (number("pairs_min", default.pairs_min), number("quarantine_max", default.quarantine_max.unwrap_or_default()));
+    section.finish(session);
+    Gates { parity_min, pairs_min, lag_max: Some(lag_max), errors_max, quarantine_max: Some(quarantine_max), window }
 }
 
 fn telemetry(session: &mut Session<'_>, root: &mut Section, metrics: Listen) -> telemetry::Settings {

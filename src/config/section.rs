@@ -128,10 +128,9 @@ impl Section {
 }
 
 /// Keys that the interface names and that later versions will read.
-const LATER: [(&str, &str); 5] = [
+const LATER: [(&str, &str); 4] = [
     ("source.sticky", "remove it: people are kept whole by anonymousId, else userId"),
     ("source.locked", "remove it: every source's route can be changed while segue runs"),
     ("routes", "remove it: what was changed while segue ran wins over the file; set `verify` in [[source]]"),
-    ("gates", "remove it: there are no ramps yet"),
     ("fleet", "remove it: each sidecar starts from its own file"),
 ];

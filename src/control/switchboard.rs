@@ -246,8 +246,10 @@ pub enum Kill {
 }
 
 /// Runs to its end, whoever waits for it.
-pub(super) async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, FlipError>> + Send + 'static) -> Result<T, FlipError> {
-    tokio::spawn(work).await.unwrap_or(Err(FlipError::Journal(ChangeError::Closed)))
+pub(super) async fn whole<T: Send + 'static, E: From<FlipError> + Send + 'static>(
+    work: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, E> {
+    tokio::spawn(work).await.unwrap_or_else(|_| Err(FlipError::Journal(ChangeError::Closed).into()))
 }
 
 fn differing(before: &[Source], after: &[Source]) -> Vec<SourceId> {
@@ -264,7 +266,7 @@ pub(super) fn find<'a>(configured: &'a [Source], id: &SourceId) -> Result<&'a So
     configured.iter().find(|source| source.id == *id).ok_or_else(|| FlipError::UnknownSource(id.clone()))
 }
 
-fn stands(history: &History, source: &Source) -> SourceStanding {
+pub(super) fn stands(history: &History, source: &Source) -> SourceStanding {
     let (flipped, route) = history.route(&source.id).unwrap_or((Revision::default(), source.route));
     let revision = flipped.max(history.reloaded(&source.id));
     SourceStanding {
@@ -291,7 +293,7 @@ impl Inner {
     }
 
     /// What turned the kill switch on, kept or not; None: it is off.
-    fn killed(&self, history: &History) -> Option<Change> {
+    pub(super) fn killed(&self, history: &History) -> Option<Change> {
         history.killed().cloned().or_else(|| self.unkept())
     }
 
@@ -304,7 +306,7 @@ impl Inner {
     }
 
     /// How the source stands, and the route it would get.
-    fn weigh(&self, asked: &Asked) -> Result<(SourceStanding, Route), FlipError> {
+    pub(super) fn weigh(&self, asked: &Asked) -> Result<(SourceStanding, Route), FlipError> {
         let configured = self.configured();
         let source = find(&configured, &asked.source)?;
         let history = self.history();
@@ -373,7 +375,7 @@ impl Inner {
         Ok(back)
     }
 
-    async fn change_route(
+    pub(super) async fn change_route(
         &self,
         before: &SourceStanding,
         to: Route,

@@ -253,6 +253,7 @@ async fn send(way: &Way, upstream: &Upstream, call: Call) -> (Outcome, Answered)
         Ok(answer) => {
             let status = answer.status.as_u16();
             way.figures.count_answer(way.id.destination, status, answer.elapsed);
+            way.board.count_request(Some(status));
             let header = answer.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = header.and_then(|value| RetryAfter::parse(value, way.clock.now()));
             let text = if answer.status.is_success() { String::new() } else { excerpt(&answer.body) };
@@ -260,6 +261,7 @@ async fn send(way: &Way, upstream: &Upstream, call: Call) -> (Outcome, Answered)
         }
         Err(error) => {
             way.figures.count_fault(way.id.destination, error.fault);
+            way.board.count_request(None);
             let outcome = if error.fault == Fault::Request { Outcome::Unsendable } else { Outcome::Unanswered };
             (outcome, Answered { status: 0, text: error.to_string(), took: started.elapsed() })
         }

@@ -44,4 +44,4 @@ pub use control::{HoldError, LaneControl};
 pub use latency::Latencies;
 pub use office::{Delivery, Upstreams};
 pub use settings::{Batch, Pace, Settings};
-pub use status::{Answers, DestinationStanding, LaneState, LaneStatus, ParkReason};
+pub use status::{Answers, DestinationStanding, LaneRequests, LaneState, LaneStatus, ParkReason};

@@ -30,6 +30,17 @@ pub struct LaneStatus {
     pub in_flight: usize,
     /// Requests that had to be sent again, since start.
     pub retries: u64,
+    /// How its requests ended, since start.
+    pub requests: LaneRequests,
+}
+
+/// How a lane's requests ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LaneRequests {
+    /// All of them.
+    pub ended: u64,
+    /// Those that ended with anything but 2xx and 429, or with no answer.
+    pub failed: u64,
 }
 
 /// A destination, as it stands: all its lanes together.
@@ -153,6 +164,8 @@ pub(super) struct Board {
     pub(super) memory_bytes: AtomicUsize,
     pub(super) in_flight: AtomicUsize,
     pub(super) retries: AtomicU64,
+    ended: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl Board {
@@ -163,6 +176,14 @@ impl Board {
         }
     }
 
+    /// Counts a request that ended; None: with no answer.
+    pub(super) fn count_request(&self, status: Option<u16>) {
+        if !matches!(status, Some(200..=299 | 429)) {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.ended.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn read(&self, id: &LaneId) -> LaneStatus {
         LaneStatus {
             id: id.clone(),
@@ -171,6 +192,7 @@ impl Board {
             memory_bytes: self.memory_bytes.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),
+            requests: LaneRequests { ended: self.ended.load(Ordering::Relaxed), failed: self.failed.load(Ordering::Relaxed) },
         }
     }
 }

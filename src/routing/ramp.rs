@@ -114,6 +114,8 @@ pub struct Course {
     pub moved_at: WallTime,
     /// What it is doing.
     pub state: CourseState,
+    /// A change that stopped it and that its own line in the history does not follow yet; None: there is none.
+    pub untold: Option<Revision>,
 }
 
 /// What a ramp is doing.
@@ -235,40 +237,52 @@ impl Course {
             place: 0,
             moved_at: change.at,
             state: CourseState::Running,
+            untold: None,
         }
     }
 
     /// Takes in what was changed since.
     pub(super) fn take(&mut self, change: &Change) {
-        if !self.is_alive() {
-            return;
-        }
         match &change.deed {
-            Deed::Route { source, to, .. } if *source == self.ramp.source => self.rerouted(change, *to),
-            Deed::RampMove(name, done) if *name == self.name => match done {
-                RampMove::Pause => self.state = CourseState::Paused(Pause::ByHand),
-                RampMove::Resume => self.state = CourseState::Running,
-                RampMove::Abort => self.state = CourseState::Ended(End::Aborted),
-                RampMove::Cancel => self.state = CourseState::Ended(End::Cancelled(change.revision)),
-                RampMove::Done => self.state = CourseState::Ended(End::Done),
-                RampMove::Hold => {}
-            },
-            Deed::KillOn if self.state != CourseState::Paused(Pause::ByHand) => self.state = CourseState::Paused(Pause::Killed),
+            Deed::RampMove(name, done) if *name == self.name => self.done(change, *done),
+            Deed::Route { source, to, .. } if *source == self.ramp.source && self.is_alive() => self.rerouted(change, *to),
+            Deed::KillOn if self.is_alive() && self.state != CourseState::Paused(Pause::ByHand) => {
+                (self.state, self.untold) = (CourseState::Paused(Pause::Killed), Some(change.revision));
+            }
             _ => {}
         }
     }
 
+    fn done(&mut self, change: &Change, done: RampMove) {
+        self.untold = None;
+        if !self.is_alive() {
+            return;
+        }
+        self.state = match done {
+            RampMove::Pause if self.is_own(change) => CourseState::Paused(Pause::Killed),
+            RampMove::Pause => CourseState::Paused(Pause::ByHand),
+            RampMove::Resume => CourseState::Running,
+            RampMove::Abort => CourseState::Ended(End::Aborted),
+            RampMove::Cancel => CourseState::Ended(End::Cancelled(change.revision)),
+            RampMove::Done => CourseState::Ended(End::Done),
+            RampMove::Hold => self.state,
+        };
+    }
+
     fn rerouted(&mut self, change: &Change, to: Route) {
-        let is_own = matches!(change.by, Author::Ramp { job, .. } if job == self.name.0);
-        match self.ramp.place_of(to).filter(|_| is_own) {
+        match self.ramp.place_of(to).filter(|_| self.is_own(change)) {
             Some(place) => {
                 if place < self.place {
                     self.state = CourseState::Paused(Pause::WentBack);
                 }
                 (self.place, self.moved_at) = (place, change.at);
             }
-            None => self.state = CourseState::Ended(End::Cancelled(change.revision)),
+            None => (self.state, self.untold) = (CourseState::Ended(End::Cancelled(change.revision)), Some(change.revision)),
         }
+    }
+
+    fn is_own(&self, change: &Change) -> bool {
+        matches!(change.by, Author::Ramp { job, .. } if job == self.name.0)
     }
 
     /// Whether it is not over.
@@ -446,5 +460,6 @@ mod tests {
             assert_eq!((course.state, course.place), expected, "after revision {revision}");
         }
         assert_eq!(course.moved_at, WallTime::from_millis(15));
+        assert_eq!(course.untold, None, "somebody tried to resume it since");
     }
 }

@@ -9,6 +9,7 @@ mod lane;
 mod limit;
 mod problem;
 mod quarantine;
+mod ramp;
 mod replay;
 mod route;
 mod sent;
@@ -26,6 +27,7 @@ pub use lane::{Health, HoldAsked, Lane, LaneAnswer, Lanes, Ledger, Me, PurgeAnsw
 pub use limit::{Limit, LimitAsked, LimitChanged, Limits};
 pub use problem::{Problem, ProblemCode};
 pub use quarantine::{QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick};
+pub use ramp::{GateStatus, RampAnswer, RampAsked, RampBegun, RampStatus, RampStepAsked, Ramps};
 pub use replay::{ReplayAnswer, ReplayAsked, ReplayJob, ReplayPlan, ReplayStepAsked, Replays};
 pub use route::{
     AppShare, AuditVerdict, Impact, KeyMoved, KillAsked, KillStatus, Recent, ReloadAnswer, ReloadAsked, RouteAsked, RouteChanged,
@@ -78,6 +80,12 @@ pub mod schema {
     pub const REPLAYS: &str = "segue.replays/v1";
     /// [`ReplayAnswer`](super::ReplayAnswer)
     pub const REPLAY: &str = "segue.replay/v1";
+    /// [`Ramps`](super::Ramps)
+    pub const RAMPS: &str = "segue.ramps/v1";
+    /// [`RampAnswer`](super::RampAnswer)
+    pub const RAMP: &str = "segue.ramp/v1";
+    /// [`RampBegun`](super::RampBegun)
+    pub const RAMP_BEGUN: &str = "segue.ramp-begun/v1";
     /// [`PurgeAnswer`](super::PurgeAnswer)
     pub const PURGE: &str = "segue.purge/v1";
     /// [`Status`](super::Status)

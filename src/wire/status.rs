@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Lane, RouteEvent, Routes};
+use super::{GateStatus, Lane, RampStatus, RouteEvent, Routes};
 
 /// How the sidecar is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -178,6 +178,12 @@ pub struct SourceFigures {
     pub relayed: u64,
     /// Events of them that RudderStack was to get and never will: they could not be journalled.
     pub unjournalled: u64,
+    /// Its ramp; None: it has none that runs or is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<RampStatus>,
+    /// How its gates stand; empty: nobody looked yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateStatus>,
 }
 
 /// What a viewer hears while something goes on: figures are totals, so a missed one is made up for by the next.
