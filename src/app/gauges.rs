@@ -34,7 +34,12 @@ fn parity(evidence: &Evidence, source: &SourceId) -> Option<ParityReading> {
     let bases = [(Basis::Tap, "tap"), (Basis::Answers, "answers")];
     let read = |(basis, name)| {
         let interval = evidence.track(source, basis)?.sequence.interval();
-        (interval.pairs > 0).then_some(ParityReading { lower: interval.lower, pairs: interval.pairs, evidence: name })
+        (interval.pairs > 0).then_some(ParityReading {
+            lower: interval.lower,
+            upper: interval.upper,
+            pairs: interval.pairs,
+            evidence: name,
+        })
     };
     bases.into_iter().find_map(read)
 }

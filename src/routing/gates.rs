@@ -57,8 +57,10 @@ pub struct GateReading {
 /// How far both sides agree.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ParityReading {
-    /// The lower end of the share of events on which they do, 0 to 1.
+    /// The lower end of what the share of events on which they do may be, 0 to 1.
     pub lower: f64,
+    /// Its upper end.
+    pub upper: f64,
     /// Events that were compared.
     pub pairs: u64,
     /// What it rests on: `tap`, `answers`.
@@ -370,12 +372,16 @@ impl GateWatch {
         let min = self.gates.parity_min.unwrap_or(Percent::FULL);
         let found = match parity {
             None => Found::Unknown(None, "parity is not measured".to_owned()),
-            Some(ParityReading { lower, pairs, evidence }) => {
+            Some(ParityReading { lower, upper, pairs, evidence }) => {
                 let value = format!("{:.2}% ({evidence})", lower * 100.0);
+                let is_below = |share: f64| share * 10_000.0 < f64::from(min.hundredths());
                 if pairs < self.gates.pairs_min {
                     Found::Unknown(Some(value), format!("parity rests on {pairs} events, {} needed", self.gates.pairs_min))
-                } else if lower * 10_000.0 < f64::from(min.hundredths()) {
-                    Found::Red(value, format!("parity {:.2}% < {min}", lower * 100.0))
+                } else if is_below(upper) {
+                    Found::Red(value, format!("parity is {:.2}% at most, < {min}", upper * 100.0))
+                } else if is_below(lower) {
+                    // Few events show little: that is no sign that anything differs.
+                    Found::Unknown(Some(value), format!("parity is {:.2}% at least by {pairs} events, < {min}", lower * 100.0))
                 } else {
                     Found::Green(value)
                 }
@@ -449,7 +455,7 @@ mod tests {
     }
 
     fn healthy(requests: u64) -> GateReading {
-        let parity = Some(ParityReading { lower: 0.9995, pairs: 5_000, evidence: "tap" });
+        let parity = Some(ParityReading { lower: 0.9995, upper: 1.0, pairs: 5_000, evidence: "tap" });
         let requests = PerDestination::from_fn(|_| Requests { ended: requests, failed: 0 });
         GateReading { parity, lag: Some(Duration::from_millis(200)), requests, quarantined: 7 }
     }
@@ -470,11 +476,20 @@ mod tests {
 
     #[test]
     fn every_gate_is_red_for_its_own_reason() {
-        let table: [(&str, fn(&mut GateReading), &[&str]); 9] = [
+        let table: [(&str, fn(&mut GateReading), &[&str]); 10] = [
             ("all is well", |_| {}, &[]),
             ("parity is not measured", |reading| reading.parity = None, &["parity is not measured"]),
             ("too few pairs", |reading| reading.parity.as_mut().unwrap().pairs = 999, &["parity rests on 999 events, 1000 needed"]),
-            ("they differ", |reading| reading.parity.as_mut().unwrap().lower = 0.9971, &["parity 99.71% < 99.9%"]),
+            (
+                "too few to tell",
+                |reading| reading.parity.as_mut().unwrap().lower = 0.9971,
+                &["parity is 99.71% at least by 5000 events, < 99.9%"],
+            ),
+            (
+                "they differ",
+                |reading| reading.parity = Some(ParityReading { lower: 0.9971, upper: 0.9988, pairs: 5_000, evidence: "tap" }),
+                &["parity is 99.88% at most, < 99.9%"],
+            ),
             ("much waits", |reading| reading.lag = Some(Duration::from_millis(8_100)), &["lag 8.1 s > 5.0 s"]),
             ("nobody knows what waits", |reading| reading.lag = None, &["lag is not known"]),
             (

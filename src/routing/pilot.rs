@@ -84,17 +84,23 @@ impl Pilot {
 
     fn red(&mut self, course: &Course, now: WallTime) -> Verdict {
         let long = (self.gates.gates().window.0 / HOLD_PART).max(TICK);
-        let (is_wrong, is_late) = (self.gates.wrong() >= long, self.gates.red() >= long && is_time(course, now));
+        let (is_wrong, is_late) = (self.gates.wrong() >= long, self.gates.red() >= long && self.is_awaited(course, now));
         if let Some(place) = course.behind().filter(|_| is_wrong && course.ramp.on_red == OnRed::Back) {
             return Verdict::Back(place);
         }
-        // Right after a step little is known of what it did: that is nothing to tell until it is time for the next.
+        // Right after a start or a step little is known: that is nothing to tell until it is time for the next.
         if is_wrong || is_late || self.held.is_some() {
             let reasons = self.gates.reasons();
             self.held = Some(reasons.clone());
             return Verdict::Hold(reasons);
         }
         Verdict::Wait
+    }
+
+    /// Whether the next step could have been taken by now.
+    fn is_awaited(&self, course: &Course, now: WallTime) -> bool {
+        let window = later(course.moved_at, self.gates.gates().window.0);
+        now >= if course.place == 0 { window } else { window.max(waited(course)) }
     }
 
     /// How the gates stand.
@@ -182,7 +188,7 @@ mod tests {
                 reason: None,
                 undoes: None,
             };
-            let parity = Some(ParityReading { lower: 0.9999, pairs: 5_000, evidence: "tap" });
+            let parity = Some(ParityReading { lower: 0.9999, upper: 1.0, pairs: 5_000, evidence: "tap" });
             let reading = GateReading { parity, lag: Some(Duration::ZERO), ..GateReading::default() };
             let course = Course::begun(&started, &ramp);
             Self { pilot: Pilot::new(gates), course, second: 0, revision: 1, reading, told: Vec::new() }
@@ -276,10 +282,10 @@ mod tests {
     fn it_goes_back_as_far_as_segment_gets_more_and_waits_for_a_person() {
         let mut story = Story::new("10,50", OnRed::Back);
         story.pass(26);
-        story.reading.parity = Some(ParityReading { lower: 0.99, pairs: 5_000, evidence: "tap" });
+        story.reading.parity = Some(ParityReading { lower: 0.99, upper: 0.995, pairs: 5_000, evidence: "tap" });
         story.pass(30);
         assert_eq!(story.told, ["5:10 cutover=10%", "25:10 cutover=50%", "26:25 cutover=10%", "31:30 both"]);
-        story.reading.parity = Some(ParityReading { lower: 1.0, pairs: 5_000, evidence: "tap" });
+        story.reading.parity = Some(ParityReading { lower: 1.0, upper: 1.0, pairs: 5_000, evidence: "tap" });
         story.pass(60);
         assert_eq!(story.told.len(), 4, "{:?}", story.told);
         story.by_hand(RampMove::Resume);
@@ -292,7 +298,7 @@ mod tests {
         let mut story = Story::new("10,50", OnRed::Back);
         story.pass(6);
         // As after every step: what is compared is counted anew.
-        story.reading.parity = Some(ParityReading { lower: 0.2, pairs: 12, evidence: "tap" });
+        story.reading.parity = Some(ParityReading { lower: 0.2, upper: 1.0, pairs: 12, evidence: "tap" });
         story.pass(60);
         assert_eq!(story.told, ["5:10 cutover=10%", "25:10 parity rests on 12 events, 1000 needed"]);
     }
@@ -381,7 +387,7 @@ mod tests {
                     Turn::Lag(seconds) => story.reading.lag = Some(Duration::from_secs(seconds)),
                     Turn::Parity(None) => story.reading.parity = None,
                     Turn::Parity(Some(share)) => {
-                        story.reading.parity = Some(ParityReading { lower: f64::from(share) / 10_000.0, pairs: 1_000, evidence: "tap" });
+                        story.reading.parity = Some(ParityReading { lower: f64::from(share) / 10_000.0, upper: f64::from(share) / 10_000.0 + 0.0001, pairs: 1_000, evidence: "tap" });
                     }
                     Turn::Refused => story.reading.quarantined += 1,
                     Turn::Pause => story.by_hand(RampMove::Pause),
