@@ -361,3 +361,55 @@ async fn what_cannot_be_a_ramp_is_refused_with_what_to_do() {
     }
     assert!(history(&client).await.is_empty());
 }
+
+/// Runs `segue` against the stage's sidecar: its exit code, its results, its talk.
+fn segue(stage: &Stage, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = process::command();
+    command.arg("--attach").arg(stage.config.admin_socket().unwrap()).args(arguments).stdin(std::process::Stdio::null());
+    let output = tokio::task::block_in_place(|| command.output().unwrap());
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_starts_shows_and_steers_it() {
+    let stage = Stage::with_route("both").await;
+    let start = ["route", "ramp", "web", "25,shadow=50", "--gate", "parity=off"];
+    let (code, _, told) = segue(&stage, &start);
+    assert_eq!(code, 4, "{told}");
+    assert!(told.contains("step 2 (shadow=50%) gives Segment more than cutover=25%") && told.contains("segue route set"), "{told}");
+    let start = ["route", "ramp", "web", "25,50", "--gate", "parity=off,window=900ms", "--gate", "errors=off", "--every", "500ms"];
+    let (code, plan, _) = segue(&stage, &[&start[..], &["--dry-run"]].concat());
+    assert_eq!(code, 0);
+    for told in [
+        "step 1 of 2: web: both -> cutover=25% (Segment 100% -> 75%, RudderStack 100% -> 25%)",
+        "step 2 of 2: web: cutover=25% -> cutover=50%",
+        "Gates: parity=off,pairs>=1000,lag<=5s,errors=off,quarantine<=0,window=900ms",
+        "Nothing was changed.",
+    ] {
+        assert!(plan.contains(told), "{plan}");
+    }
+    // Nobody can type its name here.
+    let (code, _, told) = segue(&stage, &start);
+    assert_eq!(code, 2, "{told}");
+    assert!(told.contains("nobody is asked again") && told.contains("--yes"), "{told}");
+    assert_eq!(segue(&stage, &["route", "ramp", "status"]).1, "There is no ramp, and was none.\n");
+    let (code, begun, told) = segue(&stage, &[&start[..], &["--yes", "--if-rev", "0"]].concat());
+    assert_eq!(code, 0, "{told}");
+    assert!(begun.contains("step 0 of 2 (both)") && begun.contains("segue route ramp pause web"), "{begun}");
+    let (code, paused, _) = segue(&stage, &["route", "ramp", "pause", "web", "--reason", "lunch"]);
+    assert!(code == 0 && paused.contains("paused: somebody paused it"), "{paused}");
+    let (code, status, _) = segue(&stage, &["route", "ramp", "status", "web", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!((code, status["ramps"][0]["state"].as_str()), (3, Some("paused")));
+    assert_eq!(segue(&stage, &["route", "ramp", "resume", "web", "--yes"]).0, 0);
+    until("done", &client(&stage), |ramp| ramp.state == "done").await;
+    let (code, over, _) = segue(&stage, &["route", "ramp", "status"]);
+    assert!(code == 0 && over.contains("step 2 of 2 (cutover=50%)") && over.contains("done: all steps are taken"), "{over}");
+    assert_eq!(segue(&stage, &["route", "ramp", "abort", "web"]).0, 2);
+    let (_, history, _) = segue(&stage, &["route", "history"]);
+    assert!(
+        history.contains("web cutover=25% > cutover=50%") && history.contains("\"lunch\"") && history.contains("ramp 1, uid"),
+        "{history}"
+    );
+}

@@ -27,7 +27,7 @@ const EVERY_USUAL: &str = "30m";
 /// How each source's newest ramp stands.
 #[utoipa::path(get, path = "/v1/ramps", tag = "routes", responses((status = 200, body = wire::Ramps), Problems))]
 pub(super) async fn list(State(hub): State<Hub>) -> Response {
-    good(&wire::Ramps { schema: schema::RAMPS.to_owned(), ramps: hub.ramps.list().iter().map(ramp).collect() })
+    good(&wire::Ramps { schema: schema::RAMPS.to_owned(), ramps: hub.ramps.list().iter().map(|standing| ramp(&hub, standing)).collect() })
 }
 
 /// Starts a ramp: the source gets its routes one after the other, each when it is time and its gates were green for a while.
@@ -94,7 +94,7 @@ async fn change(hub: &Hub, caller: Caller, source: &str, done: RampMove, asked: 
         let reason = worded(asked.reason)?;
         hub.ramps.change(&source, done, Author::Uid(caller.uid), reason).await.map_err(failed)?
     };
-    Ok(good(&wire::RampAnswer { schema: schema::RAMP.to_owned(), ramp: ramp(&standing) }))
+    Ok(good(&wire::RampAnswer { schema: schema::RAMP.to_owned(), ramp: ramp(hub, &standing) }))
 }
 
 fn understood(hub: &Hub, asked: wire::RampAsked, by: Author) -> Result<RampAsked, Refusal> {
@@ -149,7 +149,7 @@ fn begun(hub: &Hub, planned: &RampPlanned, standing: Option<&RampStanding>) -> w
         on_red: on_red(planned_ramp).to_owned(),
         gates: gates(hub, &planned_ramp.source),
         notes: notes(planned_ramp),
-        ramp: standing.map(ramp),
+        ramp: standing.map(|standing| ramp(hub, standing)),
     }
 }
 
@@ -206,14 +206,16 @@ pub(super) fn gates(hub: &Hub, source: &SourceId) -> Vec<wire::GateStatus> {
 
 /// How a source's ramp stands; None: it has none that runs.
 pub(super) fn running(hub: &Hub, source: &SourceId) -> Option<wire::RampStatus> {
-    hub.ramps.ramp(source).filter(|standing| standing.course.is_alive()).as_ref().map(ramp)
+    hub.ramps.ramp(source).filter(|standing| standing.course.is_alive()).as_ref().map(|standing| ramp(hub, standing))
 }
 
-fn ramp(standing: &RampStanding) -> wire::RampStatus {
+fn ramp(hub: &Hub, standing: &RampStanding) -> wire::RampStatus {
     let RampStanding { course, held, green, next_at } = standing;
+    let name = hub.sources.load().by_id(&course.ramp.source).map(|source| source.name.clone());
     wire::RampStatus {
         id: course.name.0,
         source: course.ramp.source.to_string(),
+        name: name.unwrap_or_else(|| course.ramp.source.to_string()),
         state: course.state.label().to_owned(),
         from: course.ramp.from.to_string(),
         steps: course.ramp.steps.iter().map(ToString::to_string).collect(),

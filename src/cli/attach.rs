@@ -149,6 +149,22 @@ pub fn unconfirmed(question: &str, yes: bool, talk: &Talk) -> anyhow::Result<Opt
     Ok(Some(Exit::No))
 }
 
+/// The same of what takes events from Segment: the source's name has to be typed.
+pub fn unconfirmed_by_name(question: &str, name: &str, yes: bool, talk: &Talk) -> anyhow::Result<Option<Exit>> {
+    if yes || !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return unconfirmed(question, yes, talk);
+    }
+    eprint!("{question} Type {} to go on: ", inert(name));
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    if answer.trim() == name {
+        return Ok(None);
+    }
+    talk.note("Nothing was changed.");
+    Ok(Some(Exit::No))
+}
+
 /// Prints an answer as JSON that a terminal can show.
 pub fn json(talk: &Talk, value: &impl Serialize) -> anyhow::Result<()> {
     Ok(talk.result(&inert_json(&serde_json::to_string(value)?))?)

@@ -27,6 +27,8 @@ mod one_sided;
 mod purge;
 mod quarantine;
 mod quarantine_flags;
+mod ramp;
+mod ramp_flags;
 mod reload;
 mod replay;
 mod replay_flags;

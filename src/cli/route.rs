@@ -9,14 +9,14 @@ use super::{
     command::Manner,
     hold::in_path,
     inert::cut,
-    one_sided,
+    one_sided, ramp,
     route_flags::{RouteCommand, RouteGetFlags, RouteSetFlags, RouteUndoFlags},
     talk::{Form, Talk},
     unknown::unknown_source,
 };
 use crate::{
     model::inert,
-    wire::{Impact, ReplayPlan, RouteAsked, RouteEvent, RouteHistory, Routes, RoutesChanged, Shift, SourceRoute, UndoAsked},
+    wire::{Impact, ReplayPlan, RouteAsked, RouteChanged, RouteEvent, RouteHistory, Routes, RoutesChanged, Shift, SourceRoute, UndoAsked},
 };
 
 /// Shows or changes routes.
@@ -34,6 +34,7 @@ pub fn route(manner: &Manner, command: RouteCommand, talk: &Talk) -> anyhow::Res
             plan(&attached, &flags.source, &asked, talk)?
         }
         RouteCommand::Undo(flags) => undo(&attached, flags, talk)?,
+        RouteCommand::Ramp(flags) => ramp::ramp(&attached, *flags, talk)?,
         RouteCommand::History(flags) => history(&attached, flags.count, talk)?,
     };
     Ok(done.unwrap_or_else(|exit| exit))
@@ -235,28 +236,30 @@ fn show(changed: &RoutesChanged, talk: &Talk) -> anyhow::Result<()> {
 }
 
 fn changes(changed: &RoutesChanged) -> Vec<String> {
-    let line = |source: &crate::wire::RouteChanged| {
-        let (before, after) = (&source.before.route, &source.after.route);
-        let mut line = format!(
-            "{}: {} -> {} (Segment {} -> {}, RudderStack {} -> {})",
-            inert(&source.before.name),
-            in_words(before),
-            in_words(after),
-            before.segment,
-            after.segment,
-            before.rudderstack,
-            after.rudderstack
-        );
-        if before.segment != "0%" && after.segment == "0%" && after.verify == "0%" {
-            line += ". Segment gets nothing more of it";
-        }
-        line
-    };
-    changed.sources.iter().map(line).collect()
+    changed.sources.iter().map(change).collect()
+}
+
+/// One source before and after, in a line.
+pub fn change(source: &RouteChanged) -> String {
+    let (before, after) = (&source.before.route, &source.after.route);
+    let mut line = format!(
+        "{}: {} -> {} (Segment {} -> {}, RudderStack {} -> {})",
+        inert(&source.before.name),
+        in_words(before),
+        in_words(after),
+        before.segment,
+        after.segment,
+        before.rudderstack,
+        after.rudderstack
+    );
+    if before.segment != "0%" && after.segment == "0%" && after.verify == "0%" {
+        line += ". Segment gets nothing more of it";
+    }
+    line
 }
 
 /// What a change means, a line each.
-fn impact(impact: &Impact) -> Vec<String> {
+pub fn impact(impact: &Impact) -> Vec<String> {
     let moved = |name: &str, shift: Shift| format!("  {name:12}{}/s -> {}/s", shift.before, shift.after);
     let mut lines = vec![
         format!(
@@ -294,13 +297,15 @@ fn told(event: &RouteEvent) -> String {
     let change = match (&event.source, &event.from, &event.to) {
         (Some(source), Some(from), Some(to)) => format!("{} {} -> {}", inert(source), in_words(from), in_words(to)),
         (source, ..) => {
-            let of_replay = || event.replay.map_or_else(|| "(all)".to_owned(), |replay| format!("of {replay}"));
+            let of = event.replay.or(event.ramp.filter(|_| event.source.is_none()));
+            let of_replay = || of.map_or_else(|| "(all)".to_owned(), |started| format!("of {started}"));
             let whose = source.as_deref().map_or_else(of_replay, |source| inert(source).into_owned());
             let to = event.destination.as_deref().map(|destination| format!(" to {}", inert(destination))).unwrap_or_default();
             let limit =
                 event.from_limit.as_ref().zip(event.to_limit.as_ref()).map(|(from, to)| format!(" {from} -> {to}")).unwrap_or_default();
             let events = event.events.map(|events| format!(" {events} events")).unwrap_or_default();
-            format!("{whose}{to}{limit}{events}")
+            let steps = if event.steps.is_empty() { String::new() } else { format!(" {}", inert(&event.steps.join(" > "))) };
+            format!("{whose}{to}{limit}{events}{steps}")
         }
     };
     let undoes = event.undoes.map(|revision| format!(" of {revision}")).unwrap_or_default();

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::ramp_flags::RampFlags;
+
 /// What can be done about routes.
 #[derive(Debug, Clone, Subcommand)]
 pub enum RouteCommand {
@@ -13,6 +15,8 @@ pub enum RouteCommand {
     Set(RouteSetFlags),
     /// Show what a change would do; exit 3 when it would change something.
     Plan(RoutePlanFlags),
+    /// Move a source in steps, each when its gates were green for a while: status, pause, resume, abort.
+    Ramp(Box<RampFlags>),
     /// Take a change back, by another change.
     Undo(RouteUndoFlags),
     /// Show the newest changes.

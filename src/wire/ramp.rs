@@ -97,6 +97,8 @@ pub struct RampStatus {
     pub id: u64,
     /// The source's id.
     pub source: String,
+    /// Its name; the id when it is not configured any more.
+    pub name: String,
     /// `running`, `paused`, `done`, `aborted` or `cancelled`.
     pub state: String,
     /// The route that it began at.
