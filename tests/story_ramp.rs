@@ -292,7 +292,7 @@ async fn whoever_changes_the_route_by_hand_ends_it() {
         };
         let notes = &ended.sources[0].impact.as_ref().unwrap().notes;
         assert!(notes.iter().any(|note| note == "This ended its ramp, which has taken 1 of 3 steps."), "{notes:?}");
-        sleep(Duration::from_millis(2_000)).await;
+        sleep(Duration::from_secs(2)).await;
         let over = ramp(&client).await;
         assert_eq!((over.state.as_str(), route(&client).await.0.as_str()), ("cancelled", "both"));
         let history = history(&client).await;
@@ -332,7 +332,7 @@ async fn copies_are_added_at_once_and_an_abort_leaves_the_route() {
     assert_eq!((begun.ramp.unwrap().taken, route(&client).await.0.as_str()), (1, "shadow=10%"));
     until("at its second step", &client, |ramp| ramp.taken == 2).await;
     step(&client, "pause").await.unwrap();
-    sleep(Duration::from_millis(2_000)).await;
+    sleep(Duration::from_secs(2)).await;
     assert_eq!(ramp(&client).await.taken, 2);
     let over = step(&client, "abort").await.unwrap();
     assert_eq!((over.ramp.state.as_str(), route(&client).await.0.as_str()), ("aborted", "shadow=50%"));

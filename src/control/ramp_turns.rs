@@ -194,7 +194,7 @@ impl Inner {
         let RampAsked { source, steps, verify, based_on, by, .. } = asked;
         let step = |route: &Route| {
             let asked = Asked { source: source.clone(), route: *route, verify: *verify, based_on: *based_on, by: *by, reason: None };
-            self.weigh(&asked).map(|(before, route)| (before, route))
+            self.weigh(&asked)
         };
         let weighed = steps.iter().map(step).collect::<Result<Vec<_>, FlipError>>()?;
         let before = match weighed.first() {

@@ -213,6 +213,7 @@ impl FromStr for Gates {
 }
 
 /// Some(None): the gate is left out.
+#[expect(clippy::option_option, reason = "whether it reads, and whether there is one")]
 fn bound<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
     if text == "off" { Some(None) } else { read(text).map(Some) }
 }
@@ -476,7 +477,8 @@ mod tests {
 
     #[test]
     fn every_gate_is_red_for_its_own_reason() {
-        let table: [(&str, fn(&mut GateReading), &[&str]); 10] = [
+        type Case = (&'static str, fn(&mut GateReading), &'static [&'static str]);
+        let table: [Case; 10] = [
             ("all is well", |_| {}, &[]),
             ("parity is not measured", |reading| reading.parity = None, &["parity is not measured"]),
             ("too few pairs", |reading| reading.parity.as_mut().unwrap().pairs = 999, &["parity rests on 999 events, 1000 needed"]),

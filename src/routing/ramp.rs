@@ -270,14 +270,13 @@ impl Course {
     }
 
     fn rerouted(&mut self, change: &Change, to: Route) {
-        match self.ramp.place_of(to).filter(|_| self.is_own(change)) {
-            Some(place) => {
-                if place < self.place {
-                    self.state = CourseState::Paused(Pause::WentBack);
-                }
-                (self.place, self.moved_at) = (place, change.at);
+        if let Some(place) = self.ramp.place_of(to).filter(|_| self.is_own(change)) {
+            if place < self.place {
+                self.state = CourseState::Paused(Pause::WentBack);
             }
-            None => (self.state, self.untold) = (CourseState::Ended(End::Cancelled(change.revision)), Some(change.revision)),
+            (self.place, self.moved_at) = (place, change.at);
+        } else {
+            (self.state, self.untold) = (CourseState::Ended(End::Cancelled(change.revision)), Some(change.revision));
         }
     }
 

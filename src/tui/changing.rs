@@ -25,6 +25,20 @@ impl App {
         self.open(Aim::flip(sources))
     }
 
+    /// Starts a ramp of the source that is looked at, or steers the one that it has.
+    pub(super) fn ramp(&mut self) -> Vec<Effect> {
+        let source = self.source().and_then(|key| self.live().source(&key).cloned());
+        let Some(source) = source else {
+            self.complain("there is no source here that could have a ramp");
+            return Vec::new();
+        };
+        let running = self.live().figures_of(&source.source).and_then(|figures| figures.ramp.clone());
+        self.open(match running {
+            Some(ramp) => Aim::RampStep { ramp: Box::new(ramp), picked: 0 },
+            None => Aim::Ramp { source },
+        })
+    }
+
     /// What is done about the selected row of a list.
     pub(super) fn change_selected(&mut self, action: Action) -> Vec<Effect> {
         let selected = self.selected();

@@ -52,6 +52,7 @@ impl App {
             Action::Unmask => self.unmask(),
             Action::Arm => self.toggle_arm(),
             Action::Route => return self.flip(),
+            Action::Ramp => return self.ramp(),
             Action::Undo => return self.open(Aim::Undo { source: None, backfill: false }),
             Action::Kill => {
                 let on = self.live().status.as_ref().is_none_or(|status| status.kill.is_none());

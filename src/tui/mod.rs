@@ -17,6 +17,8 @@ mod keys;
 mod look;
 mod palette;
 mod question;
+#[cfg(test)]
+mod ramp_tests;
 mod run;
 mod screen;
 mod table;

@@ -16,7 +16,7 @@ pub(super) enum Command {
 }
 
 /// All commands: their words, and what they do.
-pub(super) const COMMANDS: [(&str, &str); 20] = [
+pub(super) const COMMANDS: [(&str, &str); 21] = [
     ("overview", "the first screen"),
     ("sources", "all sources"),
     ("source SOURCE", "one source"),
@@ -27,6 +27,7 @@ pub(super) const COMMANDS: [(&str, &str); 20] = [
     ("journal", "lanes, quarantine, replays"),
     ("audit", "who changed what"),
     ("route set SOURCE ROUTE", "change a route: cutover=25%"),
+    ("route ramp SOURCE", "start a ramp, or steer the one that runs"),
     ("route undo", "take the newest change back"),
     ("kill on", "everything to Segment"),
     ("kill off", "the routes come back"),
@@ -69,6 +70,11 @@ pub(super) fn read(line: &str, data: &Data) -> Result<Command, String> {
                 }
             }
             open(aim)
+        }
+        ["route", "ramp", name] => {
+            let source = source(name)?;
+            let running = data.figures_of(&source.source).and_then(|figures| figures.ramp.clone());
+            open(running.map_or(Aim::Ramp { source }, |ramp| Aim::RampStep { ramp: Box::new(ramp), picked: 0 }))
         }
         ["route", "undo"] | ["undo"] => open(Aim::Undo { source: None, backfill: false }),
         ["route", "undo", name] => open(Aim::Undo { source: Some(source(name)?.source), backfill: false }),

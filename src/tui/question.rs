@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::wire::{LimitAsked, QuarantinePick, ReplayAsked, RouteAsked};
+use crate::wire::{LimitAsked, QuarantinePick, RampAsked, ReplayAsked, RouteAsked};
 
 /// One question. Its answer comes back with it.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +55,8 @@ pub(super) enum Change {
     Replay(Box<ReplayAsked>),
     ReplayStep { id: u64, step: &'static str, reason: Option<String> },
     Redrive(QuarantinePick),
+    Ramp(Box<RampAsked>),
+    RampStep { source: String, step: &'static str, reason: Option<String> },
 }
 
 /// How it is asked.
@@ -127,11 +129,16 @@ impl Change {
     pub(super) fn without_reason(mut self) -> Self {
         match &mut self {
             Self::Route { asked, .. } => asked.reason = None,
-            Self::Undo { reason, .. } | Self::Kill { reason, .. } | Self::Hold { reason, .. } | Self::ReplayStep { reason, .. } => {
+            Self::Undo { reason, .. }
+            | Self::Kill { reason, .. }
+            | Self::Hold { reason, .. }
+            | Self::ReplayStep { reason, .. }
+            | Self::RampStep { reason, .. } => {
                 *reason = None;
             }
             Self::Limit(asked) => asked.reason = None,
             Self::Replay(asked) => asked.reason = None,
+            Self::Ramp(asked) => asked.reason = None,
             Self::Unpark { .. } | Self::Redrive(_) => {}
         }
         self
@@ -166,6 +173,8 @@ impl Change {
             Self::Replay(asked) if dry_run => Request { path: "/v1/replays/plan".to_owned(), verb: Verb::Post(json!(asked)) },
             Self::Replay(asked) => post("/v1/replays".to_owned(), json!(asked)),
             Self::ReplayStep { id, step, reason } => post(format!("/v1/replays/{id}/{step}"), reasoned(reason)),
+            Self::Ramp(asked) => post("/v1/ramps".to_owned(), json!(asked)),
+            Self::RampStep { source, step, reason } => post(format!("/v1/ramps/{}/{step}", in_path(source)), reasoned(reason)),
             Self::Redrive(pick) => post("/v1/quarantine/redrive".to_owned(), json!(pick)),
         }
     }

@@ -93,6 +93,7 @@ pub(super) fn press_at(app: &mut App, key: &str, now: Duration) -> Vec<Effect> {
         "tab" => (KeyCode::Tab, KeyModifiers::NONE),
         "S-tab" => (KeyCode::BackTab, KeyModifiers::SHIFT),
         "down" => (KeyCode::Down, KeyModifiers::NONE),
+        "backspace" => (KeyCode::Backspace, KeyModifiers::NONE),
         "space" => (KeyCode::Char(' '), KeyModifiers::NONE),
         key if key.starts_with("ctrl-") => (KeyCode::Char(key.chars().last().unwrap()), KeyModifiers::CONTROL),
         key => (KeyCode::Char(key.chars().next().unwrap()), KeyModifiers::NONE),

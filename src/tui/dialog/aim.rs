@@ -1,9 +1,12 @@
 //! What a dialog is about: what it can choose, which changes that makes, and how much has to be done to confirm them.
 
-use super::{Dialog, FieldName};
+use super::{Dialog, FieldName, ramp};
 use crate::{
     tui::{data::Data, question::Change},
-    wire::{KillStatus, LimitAsked, QuarantineMoved, QuarantinePick, ReplayAsked, ReplayPlan, RouteAsked, RoutesChanged, SourceRoute},
+    wire::{
+        KillStatus, LimitAsked, QuarantineMoved, QuarantinePick, RampBegun, RampStatus, ReplayAsked, ReplayPlan, RouteAsked, RoutesChanged,
+        SourceRoute,
+    },
 };
 
 /// The stages of a route, as they can be picked.
@@ -58,6 +61,16 @@ pub(in crate::tui) enum Aim {
         pick: QuarantinePick,
         what: String,
     },
+    /// A ramp of this source.
+    Ramp {
+        source: SourceRoute,
+    },
+    /// What is done about the ramp that runs.
+    RampStep {
+        ramp: Box<RampStatus>,
+        /// The picked one of its choices.
+        picked: usize,
+    },
 }
 
 /// What has to be done to confirm.
@@ -79,7 +92,7 @@ impl Aim {
     }
 
     pub(super) const fn has_choice(&self) -> bool {
-        matches!(self, Self::Flip { .. })
+        matches!(self, Self::Flip { .. } | Self::RampStep { .. })
     }
 
     /// The lines that can be typed into, and what stands there at first.
@@ -94,7 +107,16 @@ impl Aim {
             Self::Replay { .. } => {
                 vec![(FieldName::From, String::new()), (FieldName::Rate, "200/s".to_owned()), reason]
             }
-            Self::Undo { .. } | Self::Step { .. } => vec![reason, (FieldName::Typed, String::new())],
+            Self::Undo { .. } | Self::Step { .. } | Self::RampStep { .. } => vec![reason, (FieldName::Typed, String::new())],
+            Self::Ramp { source } => vec![
+                (FieldName::Steps, "10,25,50,100".to_owned()),
+                (FieldName::Every, "30m".to_owned()),
+                (FieldName::Gates, String::new()),
+                (FieldName::OnRed, "hold".to_owned()),
+                (FieldName::Verify, source.route.verify.clone()),
+                reason,
+                (FieldName::Typed, String::new()),
+            ],
             Self::Kill { .. } | Self::Hold { .. } => vec![reason],
             Self::Unpark { .. } | Self::Redrive { .. } => Vec::new(),
         }
@@ -102,6 +124,15 @@ impl Aim {
 
     /// Takes a key of the list of choices; says whether it changed anything.
     pub(super) fn choose(&mut self, key: &str) -> bool {
+        if let Self::RampStep { picked, .. } = self {
+            let before = *picked;
+            *picked = match key {
+                "j" | "down" => 1,
+                "k" | "up" => 0,
+                _ => before,
+            };
+            return *picked != before;
+        }
         let Self::Flip { stage, percent, is_fresh, .. } = self else { return false };
         match key {
             "j" | "down" => *stage = (*stage + 1).min(STAGES.len() - 1),
@@ -179,6 +210,11 @@ impl Aim {
             }
             Self::Step { id, step, .. } => vec![Change::ReplayStep { id: *id, step, reason }],
             Self::Redrive { pick, .. } => vec![Change::Redrive(pick.clone())],
+            Self::Ramp { source } => vec![dialog.ramp_change(source, reason)?],
+            Self::RampStep { ramp, picked } => {
+                let (step, _) = ramp::choices(ramp)[*picked];
+                vec![Change::RampStep { source: ramp.source.clone(), step, reason }]
+            }
         })
     }
 
@@ -223,6 +259,8 @@ impl Aim {
             Self::Undo { .. } => dialog.plan_as::<RoutesChanged>().is_some_and(|planned| {
                 planned.sources.iter().any(|source| share(&source.after.route.segment) < share(&source.before.route.segment))
             }),
+            Self::Ramp { .. } => dialog.plan_as::<RampBegun>().is_some_and(|planned| planned.takes_from_segment),
+            Self::RampStep { ramp, picked } => ramp::choices(ramp)[*picked].0 == "resume" && ramp::takes_from_segment(ramp),
             _ => false,
         }
     }
@@ -235,6 +273,8 @@ impl Aim {
                 [one] => one.name.clone(),
                 many => format!("{} sources", many.len()),
             }),
+            Self::Ramp { source } if self.takes_from_segment(dialog) => Level::Typed(source.name.clone()),
+            Self::RampStep { ramp, .. } if self.takes_from_segment(dialog) => Level::Typed(ramp.name.clone()),
             Self::Undo { .. } if self.takes_from_segment(dialog) => {
                 let planned = dialog.plan_as::<RoutesChanged>();
                 let sources = planned.map(|planned| planned.sources).unwrap_or_default();
@@ -272,7 +312,11 @@ impl Aim {
     }
 
     pub(super) fn is_stale(&self, data: &Data) -> bool {
-        let Self::Flip { sources, .. } = self else { return false };
+        let sources = match self {
+            Self::Flip { sources, .. } => sources.as_slice(),
+            Self::Ramp { source } => std::slice::from_ref(source),
+            _ => return false,
+        };
         sources.iter().any(|source| data.source(&source.source).is_some_and(|now| now.revision != source.revision))
     }
 }

@@ -15,8 +15,8 @@ use crate::{
         text::clean,
     },
     wire::{
-        KillStatus, LimitChanged, QuarantineMoved, ReplayAnswer, ReplayAsked, ReplayPlan, RouteChanged, RouteShares, RoutesChanged,
-        SourceRoute,
+        KillStatus, LimitChanged, QuarantineMoved, RampAnswer, RampBegun, ReplayAnswer, ReplayAsked, ReplayPlan, RouteChanged, RouteShares,
+        RoutesChanged, SourceRoute,
     },
 };
 
@@ -170,6 +170,16 @@ fn told(change: &Change, value: &Value) -> String {
         }),
         Change::Replay(_) => read(value, |answer: ReplayAnswer| format!("replay {} runs: see 7 Journal", answer.replay.id)),
         Change::ReplayStep { .. } => read(value, |answer: ReplayAnswer| format!("replay {} is {}", answer.replay.id, answer.replay.state)),
+        Change::Ramp(_) => read(value, |begun: RampBegun| {
+            let steps = begun.steps.len();
+            let first = begun.ramp.as_ref().is_some_and(|ramp| ramp.taken > 0);
+            let now = if first { "its first step is taken" } else { "its first step waits for green gates" };
+            format!("{}: a ramp of {steps} steps runs, {now}   @ steers it", clean(&begun.name))
+        }),
+        Change::RampStep { .. } => read(value, |answer: RampAnswer| {
+            let ramp = answer.ramp;
+            format!("the ramp of {} is {}, {} of {} steps are taken", clean(&ramp.name), ramp.state, ramp.taken, ramp.steps.len())
+        }),
         Change::Redrive(_) => read(value, |moved: QuarantineMoved| format!("{} events are sent again", moved.events)),
     }
 }

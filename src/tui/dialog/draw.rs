@@ -67,6 +67,7 @@ impl Dialog {
         let blocked = self.blocked(app.disarmed_for(self));
         lines.push(self.buttons(blocked.as_deref(), look));
         let help = match (&blocked, self.focus) {
+            (_, Focus::Choice) if !matches!(self.aim, super::Aim::Flip { .. }) => "j k pick   enter goes on   esc cancels".to_owned(),
             (_, Focus::Choice) => "j k pick   digits set the share   enter goes on   esc cancels".to_owned(),
             (Some(why), _) => clean(why),
             (None, Focus::Field(_)) => format!("enter goes on, then {} confirms   esc cancels", self.confirm_key()),
@@ -113,8 +114,9 @@ impl Dialog {
             Aim::Unpark { .. } => "Try again",
             Aim::Limit { .. } => "Change limit",
             Aim::Replay { .. } => "Start replay",
-            Aim::Step { .. } => "Do it",
+            Aim::Step { .. } | Aim::RampStep { .. } => "Do it",
             Aim::Redrive { .. } => "Send again",
+            Aim::Ramp { .. } => "Start ramp",
         }
     }
 
@@ -124,8 +126,8 @@ impl Dialog {
         let names = NAMES.max(width(&name) + 1);
         let is_focused = self.focus == Focus::Field(index);
         let wide = match field.name {
-            FieldName::Verify | FieldName::Rate => 8,
-            FieldName::From => 26,
+            FieldName::Verify | FieldName::Rate | FieldName::Every | FieldName::OnRed => 8,
+            FieldName::From | FieldName::Steps | FieldName::Gates => 26,
             FieldName::Reason | FieldName::Typed => columns.saturating_sub(names + 4).min(46),
         };
         let value = field.input.value();

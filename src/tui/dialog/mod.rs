@@ -4,6 +4,7 @@
 mod aim;
 mod answer;
 mod draw;
+mod ramp;
 mod words;
 
 use std::time::Duration;
@@ -63,6 +64,14 @@ pub(super) enum FieldName {
     Rate,
     /// From when on.
     From,
+    /// The steps of a ramp.
+    Steps,
+    /// How long each lasts.
+    Every,
+    /// Other bounds of gates.
+    Gates,
+    /// What is done while a gate is red.
+    OnRed,
     /// What has to be typed out.
     Typed,
 }
@@ -94,7 +103,12 @@ pub(super) enum Did {
 impl Dialog {
     pub(super) fn new(id: u64, opened: Duration, aim: Aim) -> Self {
         let fields = aim.fields().into_iter().map(|(name, text)| Field { name, input: Input::new(text) }).collect();
-        let focus = if aim.has_choice() { Focus::Choice } else { Focus::Cancel };
+        let focus = match &aim {
+            aim if aim.has_choice() => Focus::Choice,
+            // Nothing can be said of a ramp before its steps are.
+            Aim::Ramp { .. } => Focus::Field(0),
+            _ => Focus::Cancel,
+        };
         Self { id, opened, aim, fields, focus, plans: Vec::new(), missed: Vec::new(), made: Vec::new() }
     }
 
@@ -282,7 +296,7 @@ impl Dialog {
         match name {
             FieldName::Typed => matches!(self.level(), Level::Typed(_)),
             FieldName::Verify => self.aim.shares().is_none_or(|(segment, _)| segment < 100.0),
-            FieldName::Reason | FieldName::Rate | FieldName::From => true,
+            _ => true,
         }
     }
 

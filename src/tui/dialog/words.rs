@@ -39,6 +39,8 @@ impl Dialog {
             Aim::Replay { source, destination } => format!("Send {} to {} again", clean(source), named(destination)),
             Aim::Step { id, step, .. } => format!("{} replay {id}", capital(step)),
             Aim::Redrive { .. } => "Send again from the quarantine".to_owned(),
+            Aim::Ramp { source } => format!("Ramp: {}", clean(&source.name)),
+            Aim::RampStep { ramp, .. } => format!("The ramp of {}", clean(&ramp.name)),
         };
         (title, danger)
     }
@@ -50,6 +52,8 @@ impl Dialog {
             Aim::Kill { on } => self.kill(*on, data, look, columns),
             Aim::Undo { backfill, .. } => self.undo(*backfill, look, columns),
             Aim::Replay { .. } => self.replay(look, columns),
+            Aim::Ramp { .. } => self.ramp_words(look, columns),
+            Aim::RampStep { .. } => self.steering_words(look, columns),
             Aim::Redrive { what, .. } => {
                 let events = self.plan_as::<QuarantineMoved>().map_or_else(|| "?".to_owned(), |moved| count(moved.events));
                 paragraph(
@@ -273,7 +277,7 @@ impl Dialog {
     }
 
     /// What is said while there is no plan.
-    fn waits(&self, look: &Look, columns: u16) -> Vec<Phrase> {
+    pub(super) fn waits(&self, look: &Look, columns: u16) -> Vec<Phrase> {
         match self.plans.first() {
             Some((_, Some(Err(refusal)))) => {
                 let mut lines: Vec<Phrase> =
@@ -291,6 +295,10 @@ impl Dialog {
             FieldName::Verify => ("Verify".to_owned(), "of people stay on Segment too, to compare"),
             FieldName::Reason => ("Reason".to_owned(), "optional"),
             FieldName::Rate => (if matches!(self.aim, Aim::Limit { .. }) { "Limit" } else { "Rate" }.to_owned(), "events a second: 200/s"),
+            FieldName::Steps => ("Steps".to_owned(), "or shadow=10,both,cutover=25"),
+            FieldName::Every => ("Every".to_owned(), "at least: 30m"),
+            FieldName::Gates => ("Gates".to_owned(), "others: parity>=99.95%,lag=off"),
+            FieldName::OnRed => ("On red".to_owned(), "hold, or back"),
             FieldName::From => ("From".to_owned(), "a time, or empty for all that is kept"),
             FieldName::Typed => match self.level() {
                 Level::Typed(name) => (format!("Type {}", clean(&name)), ""),
@@ -340,11 +348,11 @@ fn rest(percent: &str) -> String {
 }
 
 /// A line with a name before it.
-fn labelled(name: &str, look: &Look) -> Phrase {
+pub(super) fn labelled(name: &str, look: &Look) -> Phrase {
     Phrase::new().add(look, Tone::Dim, fit(name, LABEL, Side::Left, look))
 }
 
-fn labelled_paragraph(name: &str, text: &str, look: &Look, columns: u16) -> Vec<Phrase> {
+pub(super) fn labelled_paragraph(name: &str, text: &str, look: &Look, columns: u16) -> Vec<Phrase> {
     let lines = wrapped(text, columns.saturating_sub(LABEL));
     lines.into_iter().enumerate().map(|(index, line)| labelled(if index == 0 { name } else { "" }, look).plain(line)).collect()
 }

@@ -40,7 +40,8 @@ fn row(app: &App, change: &RouteEvent) -> Row {
     let cells = vec![
         Cell::figure(change.revision as f64, change.revision.to_string()),
         Cell::new(app.look.day_and_time(&change.at)),
-        Cell::new(clean(&change.by)),
+        // Of a ramp's own moves: who confirmed it stands beside its start.
+        Cell::new(clean(change.by.split(',').next().unwrap_or_default())),
         Cell::toned(tone, clean(&change.what)),
         Cell::new(format!("{told}{events}{undoes}")),
         Cell::new(change.reason.as_deref().map(clean).unwrap_or_default()),

@@ -10,6 +10,7 @@ mod help;
 mod journal;
 mod notes;
 mod overview;
+mod ramp;
 mod source;
 mod sources;
 mod tap;

@@ -10,7 +10,7 @@ use super::{
         look::{Look, Tone},
         text::{Phrase, Side, clean, cut, fit, width, wrapped},
     },
-    frame, lines,
+    frame, lines, ramp,
 };
 use crate::{model::WallTime, wire::RouteEvent};
 
@@ -103,6 +103,16 @@ pub(super) fn attention(app: &App) -> Vec<Note> {
             });
         }
     }
+    for source in data.sources() {
+        let Some(ramp) = data.figures_of(&source.source).and_then(|figures| figures.ramp.as_ref()) else { continue };
+        notes.push(Note {
+            is_trouble: ramp::is_stuck(ramp),
+            time: app.look.time_of_day(&ramp.moved_at),
+            about: clean(&source.name),
+            what: ramp::sentence(ramp, &app.look),
+            hint: "@: ramp",
+        });
+    }
     if !status.drift.is_empty() {
         let names: Vec<String> = status.drift.iter().map(|name| clean(name)).collect();
         notes.push(Note {
@@ -155,7 +165,8 @@ pub(super) fn told(change: &RouteEvent) -> String {
     match (&change.from, &change.to, &change.from_limit, &change.to_limit) {
         (Some(from), Some(to), ..) => format!("{} {whose} {} -> {}", change.what, in_words(from), in_words(to)),
         (_, _, Some(from), Some(limit)) => format!("{} {whose}{to} {from} -> {limit}", change.what),
-        _ => format!("{} {whose}{to}", change.what),
+        _ if !change.steps.is_empty() => format!("{} {whose} {}", change.what, clean(&change.steps.join(" > ").replace('=', " "))),
+        _ => format!("{} {}{to}", change.what, change.ramp.map_or(whose, |ramp| format!("of rev {ramp}"))),
     }
 }
 

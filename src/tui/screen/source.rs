@@ -10,7 +10,7 @@ use super::{
         look::{Look, Tone},
         text::{Phrase, Side, clean, cut, fit, toned},
     },
-    frame, lines, notes, overview,
+    frame, lines, notes, overview, ramp,
     sources::{lane_line, named, trouble},
     split_columns, split_rows,
 };
@@ -36,13 +36,22 @@ pub(super) fn draw(app: &App, key: &str, area: Rect, buffer: &mut Buffer) {
     let (lanes, rest) = split_rows(rest, if is_tall { 7 } else { 6 });
     ledger(app, &source, lanes, buffer);
     if is_wide && is_tall {
+        let gates_rows = match rest.height {
+            0..13 => 0,
+            13..17 => 7,
+            _ => 8,
+        };
+        let (rest, gates) = split_rows(rest, rest.height - gates_rows);
+        if gates_rows > 0 {
+            ramp::gates(app, &source, gates, buffer);
+        }
         let (left, right) = split_columns(rest, area.width / 2 + 8);
         traffic(app, &source, left, buffer);
-        people(app, &source, right, buffer);
+        people(app, &source, gates_rows == 0, right, buffer);
     } else if !is_wide && !source.rules.is_empty() {
         rules(app, &source, rest, buffer);
     } else {
-        people(app, &source, rest, buffer);
+        people(app, &source, true, rest, buffer);
     }
 }
 
@@ -74,6 +83,8 @@ fn route(app: &App, source: &SourceRoute, area: Rect, buffer: &mut Buffer) {
             .plain(" ")
             .add(look, Tone::Key, "m")
             .plain(" changes it   ")
+            .add(look, Tone::Key, "@")
+            .plain(" ramp   ")
             .add(look, Tone::Key, "L")
             .plain(" limits it   ")
             .add(look, Tone::Key, "r")
@@ -172,8 +183,8 @@ fn traffic(app: &App, source: &SourceRoute, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// Who sends its events, and what changed last.
-fn people(app: &App, source: &SourceRoute, area: Rect, buffer: &mut Buffer) {
+/// Who sends its events, and what changed last; and its gates, when they have no place of their own.
+fn people(app: &App, source: &SourceRoute, with_gates: bool, area: Rect, buffer: &mut Buffer) {
     let (look, data) = (&app.look, app.data());
     let inner = frame(area, buffer, "Apps of late, and changes", "6 shows all", look);
     let mut rows = Vec::new();
@@ -195,6 +206,9 @@ fn people(app: &App, source: &SourceRoute, area: Rect, buffer: &mut Buffer) {
     }
     if rows.is_empty() {
         rows.push(toned(look, Tone::Dim, " no events in the newest part of the journal"));
+    }
+    if with_gates {
+        rows.extend(ramp::brief(app, source));
     }
     for change in data.history.iter().filter(|change| change.source.as_deref() == Some(source.source.as_str())).take(4) {
         let text = format!(" rev {} {} {}", change.revision, look.day_and_time(&change.at), notes::told(change));

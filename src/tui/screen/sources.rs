@@ -14,7 +14,7 @@ use super::{
     },
     Pane,
     diffs::percent,
-    frame, framed_table, lines, notes, split_rows,
+    frame, framed_table, lines, notes, ramp, split_rows,
 };
 use crate::wire::SourceRoute;
 
@@ -35,7 +35,7 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
 
 pub(super) fn table(app: &App) -> Table {
     let columns = vec![
-        Column::growing("SOURCE", 14, 0),
+        Column::growing("SOURCE", 13, 0),
         Column::left("ROUTE", 16, 0),
         Column::right("SEG%", 4, 0),
         Column::right("RS%", 4, 0),
@@ -47,7 +47,7 @@ pub(super) fn table(app: &App) -> Table {
         Column::right("QUARANT", 8, 4),
         Column::right("REV", 4, 8),
         Column::left("FILE", 4, 7),
-        Column::left("NOTE", 13, 2),
+        Column::left("NOTE", 14, 2),
     ];
     let rows = app.data().sources().iter().map(|source| row(app, source)).collect();
     Table { columns, rows, empty: empty(app) }
@@ -136,6 +136,10 @@ fn note(app: &App, source: &SourceRoute) -> Cell {
         }
     }
     let figures = data.figures_of(&source.source);
+    let ramp = figures.and_then(|figures| figures.ramp.as_ref());
+    if let Some(ramp) = ramp.filter(|ramp| ramp::is_stuck(ramp)) {
+        return ramp::short(ramp, &app.look);
+    }
     if figures.is_some_and(|figures| figures.unjournalled > 0) {
         return Cell::toned(Tone::Trouble, "! RS events lost");
     }
@@ -145,7 +149,7 @@ fn note(app: &App, source: &SourceRoute) -> Cell {
     if data.received_pace(&source.source) <= 0.0 && figures.is_some_and(|figures| figures.received_per_second <= 0.0) {
         return Cell::toned(Tone::Warning, "silent 1m");
     }
-    Cell::new("")
+    ramp.map_or_else(|| Cell::new(""), |ramp| ramp::short(ramp, &app.look))
 }
 
 /// What is said when there are no sources.
@@ -185,7 +189,11 @@ fn preview_lines(app: &App, source: &SourceRoute, columns: u16) -> Vec<Phrase> {
         0 => "none".to_owned(),
         count => format!("{count}; enter shows them"),
     };
-    rows.push(named("rules", look).plain(format!("{rules}   verify {}", source.route.verify)));
+    let ramp = data.figures_of(&source.source).and_then(|figures| figures.ramp.as_ref());
+    rows.push(match ramp {
+        Some(ramp) => named("ramp", look).plain(ramp::sentence(ramp, look)),
+        None => named("rules", look).plain(format!("{rules}   verify {}", source.route.verify)),
+    });
     let parts = usize::from(columns.saturating_sub(70).clamp(12, 30));
     let spark = graph::spark(&data.spark(&source.source, parts), look);
     rows.push(named("in", look).plain(format!("{:>8}/s  {spark}", pace(data.received_pace(&source.source)))));
