@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::join::{Sent, Slot};
+use super::slot::{Sent, Slot};
 use crate::model::{Destination, EnvelopeId, Outcome, PerDestination, SourceId, WallTime};
 
 /// One class: how both sides ended.

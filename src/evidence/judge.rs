@@ -6,8 +6,9 @@ use super::{
     bodies::Reading,
     findings::{Context, FindingKey, FindingState, Found, whole},
     handle::{Evidence, State},
-    join::{Emitted, Finished, Sent, Slot},
+    join::Finished,
     report::Followed,
+    slot::{Emitted, Sent, Slot},
     tallies::{Agreement, Basis, Judged},
     words::Emission,
 };

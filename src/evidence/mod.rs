@@ -39,6 +39,7 @@ mod ledger;
 mod report;
 mod ring;
 mod settings;
+mod slot;
 mod tallies;
 #[cfg(test)]
 mod tests;
@@ -47,8 +48,8 @@ mod words;
 pub use answers::{AnswerClass, AnswerCount};
 pub use findings::{Decision, DecisionVerb, FindingKey, FindingState, Group, Sample, whole};
 pub use handle::{Evidence, Trouble};
-pub use join::SideAnswer;
 pub use report::{Finding, Followed, Parity, Standing, TapStanding};
 pub use settings::Settings;
+pub use slot::SideAnswer;
 pub use tallies::{Agreement, Basis, Tally, Track};
 pub use words::{Arrival, Emission, EndSums, Ends, LedgerRow, Sums, Twin};

@@ -6,7 +6,7 @@ use super::{
     answers::{AnswerClass, AnswerCount},
     findings::{Decision, FindingKey, FindingState, Group},
     handle::Evidence,
-    join::{SideAnswer, Slot},
+    slot::{SideAnswer, Slot},
     tallies::{Agreement, Basis, Track},
     words::LedgerRow,
 };
