@@ -10,7 +10,7 @@
 //! | floor | modules | may do |
 //! |---|---|---|
 //! | 0 words | [`model`] | plain data; no I/O, no tokio, no clock |
-//! | 1 rules | [`protocol`] (Segment's API) [`dialect`] (RudderStack's) [`routing`] [`policy`] [`diff`] [`parity`] (how sure is a share) [`wire`] (what the admin API says) | decide; pure: time and randomness are arguments |
+//! | 1 rules | [`protocol`] (Segment's API) [`dialect`] (RudderStack's) [`routing`] [`policy`] [`diff`] [`forecast`] (what each vendor will make of an event) [`parity`] (how sure is a share) [`wire`] (what the admin API says) | decide; pure: time and randomness are arguments |
 //! | 2 resources | [`chance`] [`clock`] [`evidence`] (what both sides made of events) [`journal`] [`tap`] (events as they pass) [`tls`] [`telemetry`] [`upstream`] [`client`] (of the admin API) | own one outside thing each |
 //! | 3 flows | [`ingress`] [`delivery`] | move events from one resource to another; they meet at the journal |
 //! | 4 settings | [`config`] [`control`] (routes that change while running) | compose every module's own `Settings`; load, check |
@@ -44,6 +44,7 @@ pub mod demo;
 pub mod dialect;
 pub mod diff;
 pub mod evidence;
+pub mod forecast;
 pub mod ingress;
 pub mod journal;
 pub mod model;

@@ -13,12 +13,12 @@
 //! | T2 times at arrival, T3 clock skew | `times` | `protocol`: the same for Segment's copy when it is late |
 //! | T4 batch-level members | `times`, `context`, `integrations` | |
 //! | T5 event without ids | `ids`, [`Refusal::NoId`], [`Idless`] | `delivery`: bisects a 400, quarantines |
-//! | T6 dropped by Segment alone | | `protocol`: the acceptance predictor |
+//! | T6 dropped by Segment alone | | `forecast`: told at arrival |
 //! | T7 messageId | `ids` | `protocol`: the same id in Segment's copy |
 //! | T8 paths | `ids`: the type | `protocol`: the paths; `delivery`: posts to `/v1/batch` alone |
 //! | T9 keys | [`translate()`]: stripped | `delivery`: Basic, from the source's RudderStack key |
-//! | T10 sizes | [`translate()`]: noticed | `delivery`: batches, splits on 413; `protocol`: predicted |
-//! | T11 over 2500 events | | `protocol`: predicted |
+//! | T10 sizes | [`translate()`]: noticed | `delivery`: batches, splits on 413; `forecast`: told at arrival |
+//! | T11 over 2500 events | | `forecast`: told at arrival |
 //! | T12 compression | | `ingress`: inflates with a cap; `delivery`: deflates |
 //! | T13 client IP, T14 IPv6 | `context`, [`Ipv6`] | `protocol`: the same for Segment's copy; `delivery`: X-Forwarded-For |
 //! | T15 integrations | `integrations` | |

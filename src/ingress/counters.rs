@@ -10,8 +10,8 @@ use std::{
 
 use super::Suspensions;
 use crate::{
+    forecast::Discard,
     model::{EventKind, SourceId},
-    protocol::Discard,
     telemetry::Sheet,
 };
 

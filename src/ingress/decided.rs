@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::settings::OnFull;
 use crate::{
     evidence::Twin,
+    forecast::Discard,
     model::{Destination, EventKind, Outline, Plan, Selection},
-    protocol::Discard,
     routing::Source,
 };
 

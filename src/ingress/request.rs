@@ -26,12 +26,13 @@ use crate::{
     chance,
     clock::Clock,
     evidence::{Arrival, Evidence, Twin},
+    forecast::{self, Discard},
     journal::{AppendError, Journal, Record},
     model::{
         BasicAuth, Destination, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, MessagePrint, Naming, Origin, Outline,
         PerDestination, Plan, Reading, SourcePrint,
     },
-    protocol::{self, Answer, BadRequest, Discard, InflateError, InflateLimits, Target},
+    protocol::{self, Answer, BadRequest, InflateError, InflateLimits, Target},
     routing::{Facts, Inquiry, Person, Source, Sources, decide, unversioned},
     tap::Tap,
     telemetry::Histogram,
@@ -252,9 +253,9 @@ impl Desk {
         let naming = if heads.iter().all(|head| head.message_id.is_some()) { Naming::All } else { Naming::Some };
         let outline = Outline::of(inflated, &reading, inquiries.iter().map(|inquiry| inquiry.person.0), naming);
         let kinds = heads.iter().map(|head| head.kind).collect();
-        let discards: Vec<Option<Discard>> = match protocol::predict_request(call.endpoint, reading.items.len(), inflated.len()) {
+        let discards: Vec<Option<Discard>> = match forecast::discard_request(call.endpoint, reading.items.len(), inflated.len()) {
             Some(discard) => vec![Some(discard); reading.items.len()],
-            None => events.map(|index| protocol::predict_members(reading.items[index], members(index), call.endpoint)).collect(),
+            None => events.map(|index| forecast::discard_of(reading.items[index], members(index), call.endpoint)).collect(),
         };
         let twins = Self::twins(&source, &plan, &heads, &discards, id);
         let oversize = inflated.len() > protocol::REQUEST_BYTES_MAX;

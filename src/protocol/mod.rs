@@ -3,7 +3,6 @@
 //! Pure: what a path means, where a write key may stand, how a body is inflated, what an answer looks like. It never sends,
 //! stores or logs anything.
 
-mod acceptance;
 mod answer;
 mod copy;
 mod inflate;
@@ -12,7 +11,6 @@ mod path;
 mod pixel;
 mod settings;
 
-pub use acceptance::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Discard, EVENT_BYTES_MAX, predict, predict_members, predict_request};
 pub use answer::{ACCEPTED, Answer, BadRequest, PIXEL, bad_request, busy, cors, preflight};
 pub use copy::{Edits, SegmentCopy, needs_edit, segment_copy};
 pub use inflate::{InflateError, InflateLimits, inflate};

@@ -9,6 +9,7 @@ use http::{HeaderValue, Method};
 use segue::{
     config::{self, Environment},
     dialect::{self, Facts, translate as translate_event},
+    forecast,
     model::{
         BasicAuth, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, Naming, Origin, Outline, PerDestination, Plan, Reading,
         Revision, Selection, SourceId, WallTime, json,
@@ -131,7 +132,7 @@ fn reading(data: &[u8]) {
     for (index, head) in heads.iter().enumerate() {
         let members = || reading.members(index).iter().copied();
         assert_eq!(Head::of_members(members(), endpoint).user_id, head.user_id);
-        assert_eq!(protocol::predict_members(reading.items[index], members(), endpoint), protocol::predict(reading.items[index], endpoint));
+        assert_eq!(forecast::discard_of(reading.items[index], members(), endpoint), forecast::discard(reading.items[index], endpoint));
     }
     // Values have a depth that serde_json goes no further than, and texts that it does not take.
     let Ok(value) = serde_json::from_slice::<Value>(plain) else { return };

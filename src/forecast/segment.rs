@@ -1,8 +1,6 @@
-//! What Segment will make of an event that it answers 200 to: its published rules, applied at arrival.
+//! What Segment drops after its 200 (protocol.md 1.5, 1.6).
 //!
-//! Segment says 200 to nearly everything and drops later, silently, what breaks a rule (protocol.md 1.6). RudderStack takes
-//! most of that (T6), so these events are where the two sides differ for a known reason. A prediction changes nothing: the
-//! event is sent as it is.
+//! Its limit of 10,000 properties is not looked for: an event with so many is over the limit of its bytes.
 
 use crate::model::{
     Endpoint, EventKind, Member,
@@ -100,13 +98,13 @@ struct Call<'a> {
 
 /// The reason for which Segment will drop an event that came by `endpoint`; None when it breaks no published rule.
 #[must_use]
-pub fn predict(item: Raw<'_>, endpoint: Endpoint) -> Option<Discard> {
-    predict_members(item, item.members(), endpoint)
+pub fn discard(item: Raw<'_>, endpoint: Endpoint) -> Option<Discard> {
+    discard_of(item, item.members(), endpoint)
 }
 
-/// As [`predict`], of an item whose members are known already ([`Reading::members`](crate::model::Reading::members)).
+/// As [`discard`], of an item whose members are known already ([`Reading::members`](crate::model::Reading::members)).
 #[must_use]
-pub fn predict_members<'a>(item: Raw<'a>, members: impl IntoIterator<Item = Member<'a>>, endpoint: Endpoint) -> Option<Discard> {
+pub fn discard_of<'a>(item: Raw<'a>, members: impl IntoIterator<Item = Member<'a>>, endpoint: Endpoint) -> Option<Discard> {
     if item.kind() != Kind::Object {
         return Some(Discard::NotObject);
     }
@@ -120,7 +118,7 @@ pub fn predict_members<'a>(item: Raw<'a>, members: impl IntoIterator<Item = Memb
 /// The reason for which Segment will drop a whole request of so many events and bytes of JSON; None when it is within the
 /// limits. A single call has one event and no limit but the event's own.
 #[must_use]
-pub const fn predict_request(endpoint: Endpoint, events: usize, inflated_bytes: usize) -> Option<Discard> {
+pub const fn discard_request(endpoint: Endpoint, events: usize, inflated_bytes: usize) -> Option<Discard> {
     match endpoint {
         Endpoint::Single(_) | Endpoint::ClientSingle(_) | Endpoint::Pixel(_) | Endpoint::Webhook => None,
         Endpoint::Batch | Endpoint::Import | Endpoint::ClientBatch => {
@@ -227,19 +225,19 @@ mod tests {
             ("7", Some("not_an_object")),
         ];
         for (item, want) in table {
-            assert_eq!(predict(parse(item.as_bytes()).unwrap(), TRACK).map(Discard::code), want, "{item}");
+            assert_eq!(discard(parse(item.as_bytes()).unwrap(), TRACK).map(Discard::code), want, "{item}");
         }
     }
 
     #[test]
     fn t10_and_t11_limits_are_segments() {
         let large = format!(r#"{{"userId":"u","event":"{}"}}"#, "x".repeat(EVENT_BYTES_MAX));
-        assert_eq!(predict(parse(large.as_bytes()).unwrap(), TRACK), Some(Discard::EventTooLarge));
-        assert_eq!(predict_request(Endpoint::Batch, 0, 12), Some(Discard::EmptyBatch));
-        assert_eq!(predict_request(Endpoint::Import, 2_500, 512_000), None);
-        assert_eq!(predict_request(Endpoint::ClientBatch, 2_501, 100), Some(Discard::TooManyEvents));
-        assert_eq!(predict_request(Endpoint::Batch, 1, 512_001), Some(Discard::BatchTooLarge));
-        assert_eq!(predict_request(TRACK, 1, 1_000_000), None, "the event's own limit speaks for a single call");
+        assert_eq!(discard(parse(large.as_bytes()).unwrap(), TRACK), Some(Discard::EventTooLarge));
+        assert_eq!(discard_request(Endpoint::Batch, 0, 12), Some(Discard::EmptyBatch));
+        assert_eq!(discard_request(Endpoint::Import, 2_500, 512_000), None);
+        assert_eq!(discard_request(Endpoint::ClientBatch, 2_501, 100), Some(Discard::TooManyEvents));
+        assert_eq!(discard_request(Endpoint::Batch, 1, 512_001), Some(Discard::BatchTooLarge));
+        assert_eq!(discard_request(TRACK, 1, 1_000_000), None, "the event's own limit speaks for a single call");
     }
 
     #[test]
@@ -252,7 +250,7 @@ mod tests {
         #[test]
         fn any_text_is_judged_without_a_fall(text in r#"[\[\]{}":,a-z0-9 ]{0,40}"#) {
             if let Ok(raw) = parse(text.as_bytes()) {
-                let discard = predict(raw, Endpoint::Batch);
+                let discard = discard(raw, Endpoint::Batch);
                 prop_assert!(discard.is_none_or(|discard| Discard::ALL.contains(&discard)));
             }
         }
