@@ -43,6 +43,15 @@ impl Refusal {
             Self::TooDeep => "too_deep",
         }
     }
+
+    /// The member of the event that is at fault; of its size and depth, the whole.
+    #[must_use]
+    pub const fn place(self) -> &'static str {
+        match self {
+            Self::NoIds => "userId, anonymousId",
+            Self::NotObject | Self::RequestTooLarge | Self::EventTooLarge | Self::TooDeep => "the event",
+        }
+    }
 }
 
 /// The reason for which RudderStack will refuse an event; None when it breaks no published rule.

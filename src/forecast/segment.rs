@@ -82,6 +82,21 @@ impl Discard {
             Self::TooManyEvents => "too_many_events",
         }
     }
+
+    /// The member of the event that is at fault; of its size and its batch's, the whole.
+    #[must_use]
+    pub const fn place(self) -> &'static str {
+        match self {
+            Self::NoUserAnonId | Self::IdNotString => "userId, anonymousId",
+            Self::EventNotDefined | Self::EventNotString => "event",
+            Self::PropertiesNotObject => "properties",
+            Self::TraitsNotObject => "traits",
+            Self::NameNotString => "name",
+            Self::CategoryNotString => "category",
+            Self::NotObject | Self::EventTooLarge => "the event",
+            Self::EmptyBatch | Self::BatchTooLarge | Self::TooManyEvents => "the batch",
+        }
+    }
 }
 
 /// The members that a rule looks at. Null counts as absent: SDKs send null ids, and Segment takes them.

@@ -22,6 +22,6 @@ pub use pilot::{Pilot, Verdict};
 pub use ramp::{Course, CourseState, End, OnRed, Pause, Ramp, RampError, RampKind, RampMove};
 pub use replay::{Replay, Step, Which};
 pub use route::{Route, RouteError, Stage};
-pub use rule::{Conditions, Facts, Match, Pattern, Rule, Software};
+pub use rule::{Conditions, Facts, Match, Pattern, Rule, Software, platform};
 pub use source::{Region, Source, SourceConflict, Sources};
 pub use version::{RangeError, Version, VersionRange};

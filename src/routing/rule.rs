@@ -195,11 +195,11 @@ impl<'a> Facts<'a> {
         };
         let (library, app) = (member("library"), member("app"));
         let library_name = text(library, "name");
-        let platform = text(member("device"), "type").or_else(|| text(member("os"), "name"));
+        let platform = platform(text(member("device"), "type"), text(member("os"), "name"), library_name.as_deref());
         Self {
             kind,
             event: name.and_then(Raw::string),
-            platform: platform.or_else(|| web(library_name.as_deref())),
+            platform,
             library: library_name,
             library_version: version(library),
             app: [text(app, "name"), text(app, "namespace")],
@@ -208,9 +208,12 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// Browsers' libraries name no platform.
-fn web(library: Option<&str>) -> Option<Cow<'static, str>> {
-    library.filter(|name| ["analytics.js", "@segment/analytics-next"].contains(name)).map(|_| Cow::Borrowed("web"))
+/// The platform of an event, by what its context tells of its device's type, of its system and of its library: browsers' libraries
+/// name no platform. None: it cannot be told.
+#[must_use]
+pub fn platform<'a>(device_type: Option<Cow<'a, str>>, system: Option<Cow<'a, str>>, library: Option<&str>) -> Option<Cow<'a, str>> {
+    let web = || library.filter(|name| ["analytics.js", "@segment/analytics-next"].contains(name)).map(|_| Cow::Borrowed("web"));
+    device_type.or(system).or_else(web)
 }
 
 impl fmt::Display for Pattern {
