@@ -31,6 +31,7 @@ use super::{
     stream::{self, Stage},
 };
 use crate::{
+    census::Census,
     clock::Clock,
     config::Access,
     control::{Ramps, Reloader, Replayer, Switchboard},
@@ -82,6 +83,8 @@ pub struct Hub {
     pub tap: Arc<Tap>,
     /// What is known of events afterwards.
     pub evidence: Arc<Evidence>,
+    /// Who events come from, and what is foretold of them.
+    pub census: Arc<Census>,
     /// What the server itself keeps: to be empty at the start.
     pub live: Arc<Live>,
 }

@@ -1,10 +1,11 @@
 //! Which figures stand on `/metrics` (ui.md 4.1), and who knows them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 
 use crate::{
+    census::{Census, Predictions},
     control::{Ramps, Reloader, ReplayState, Replayer, Switchboard},
     delivery::Delivery,
     evidence::{Agreement, Basis, Evidence, Parity},
@@ -58,6 +59,32 @@ pub(super) fn register_routes(exposition: &Exposition, switchboard: &Switchboard
             let drifted = f64::from(u8::from(source.route != source.configured));
             let labels = [("source", source.id.as_str())];
             sheet.gauge("segue_route_drift", "Whether a source has another route than its configuration says", &labels, drifted);
+        }
+    });
+}
+
+/// What the census counts, and what is foretold of events.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus keeps doubles")]
+pub(super) fn register_census(exposition: &Exposition, census: &Arc<Census>) {
+    let census = Arc::clone(census);
+    exposition.on_scrape(move |sheet| {
+        for (source, versions) in census.versions_seen() {
+            let labels = [("source", source.as_str())];
+            sheet.gauge("segue_versions_seen", "Versions of apps and libraries that are told apart", &labels, versions as f64);
+        }
+        let Predictions { events, names, .. } = census.predictions(None);
+        for (source, reason, told) in &events {
+            let labels = [("source", source.as_str()), ("vendor", reason.vendor().label()), ("reason", reason.code())];
+            sheet.counter("segue_events_predicted", "Events that a vendor's published rules say it will not take", &labels, told.events);
+        }
+        let mut parted = BTreeMap::<_, u32>::new();
+        for (source, scope, ..) in &names {
+            *parted.entry((source.as_str(), scope.code())).or_default() += 1;
+        }
+        for ((source, reason), names) in parted {
+            let labels = [("source", source), ("reason", reason)];
+            let help = "Names that end in different columns or tables of the two vendors' warehouses";
+            sheet.gauge("segue_names_predicted", help, &labels, f64::from(names));
         }
     });
 }

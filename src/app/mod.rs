@@ -4,6 +4,7 @@
 
 mod figures;
 mod gauges;
+mod registrar;
 mod run;
 mod sidecar;
 mod witness;

@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     figures, gauges,
+    registrar::Registrar,
     witness::{self, Kept, Witness},
 };
 use crate::{
@@ -52,6 +53,7 @@ pub struct Handle {
     replayer: Replayer,
     ramps: Ramps,
     witness: Witness,
+    registrar: Registrar,
     reloader: Option<Reloader>,
     report: RecoveryReport,
     counters: Arc<Counters>,
@@ -187,6 +189,7 @@ impl Sidecar {
         let exposition = Arc::new(Exposition::new());
         let upstreams = Upstreams { segment_us: relays.us.clone(), segment_eu: relays.eu.clone(), rudderstack };
         let evidence = open_evidence(&config, &journal, &clock, kept).await?;
+        let registrar = Registrar::start(&config, kept).await?;
         let mut delivery = Delivery::prepare(
             journal.clone(),
             Arc::clone(&sources),
@@ -205,6 +208,7 @@ impl Sidecar {
             counters: Arc::clone(&counters),
             tap: delivery.tap(),
             evidence: Arc::clone(&evidence),
+            census: Arc::clone(registrar.census()),
             durations: exposition.histogram("segue_request_duration_seconds", "From a request's arrival to its answer", &[]),
             memory: Arc::new(Semaphore::new(memory_permits(&config))),
             heavy: Desk::heavy(),
@@ -216,6 +220,7 @@ impl Sidecar {
         let witness = Witness::start(Arc::clone(&evidence), switchboard.clone(), desk.clock.clone());
         figures::register_routes(&exposition, &switchboard);
         figures::register_evidence(&exposition, &evidence);
+        figures::register_census(&exposition, registrar.census());
         // Before the first request: a file that was there at the start counts for it.
         let kill_file = match config.kill_file() {
             Some(path) => Some(KillFile::watch(path, switchboard.clone()).await),
@@ -247,6 +252,7 @@ impl Sidecar {
             sources,
             tap: delivery.tap(),
             evidence: Arc::clone(&evidence),
+            census: Arc::clone(registrar.census()),
             live: Arc::default(),
         };
         let admin = start_admin(&config, hub);
@@ -266,6 +272,7 @@ impl Sidecar {
             replayer,
             ramps,
             witness,
+            registrar,
             reloader,
             report,
             counters,
@@ -381,6 +388,7 @@ impl Handle {
         self.delivery.stop(flights).await;
         self.journal.close().await;
         self.witness.stop().await;
+        self.registrar.stop().await;
         if let Some(metrics) = self.metrics {
             metrics.stop().await;
         }

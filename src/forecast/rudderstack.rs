@@ -4,7 +4,7 @@
 
 use super::EVENT_BYTES_MAX;
 use crate::model::{
-    Member,
+    Head,
     json::{Kind, Raw},
 };
 
@@ -57,26 +57,23 @@ impl Refusal {
 /// The reason for which RudderStack will refuse an event; None when it breaks no published rule.
 #[must_use]
 pub fn refusal(item: Raw<'_>) -> Option<Refusal> {
-    refusal_of(item, item.members())
+    let ids = ["userId", "anonymousId"];
+    judge(item, || ids.into_iter().any(|id| item.get(id).is_some_and(says_something)))
 }
 
-/// As [`refusal`], of an item whose members are known already ([`Reading::members`](crate::model::Reading::members)).
+/// As [`refusal`], of an item whose head was read already.
 #[must_use]
-pub fn refusal_of<'a>(item: Raw<'a>, members: impl IntoIterator<Item = Member<'a>>) -> Option<Refusal> {
+pub fn refusal_of(item: Raw<'_>, head: &Head<'_>) -> Option<Refusal> {
+    // What a head takes for an id, the gateway takes; the other way round there is a little more.
+    if head.user_id.is_some() || head.anonymous_id.is_some() { judge(item, || true) } else { refusal(item) }
+}
+
+fn judge(item: Raw<'_>, has_ids: impl FnOnce() -> bool) -> Option<Refusal> {
     if item.kind() != Kind::Object {
         return Some(Refusal::NotObject);
     }
-    // Of repeats the last counts.
-    let mut ids = [false; 2];
-    for (key, value) in members {
-        match key.name().as_ref() {
-            "userId" => ids[0] = says_something(value),
-            "anonymousId" => ids[1] = says_something(value),
-            _ => {}
-        }
-    }
     let bytes = item.text().len();
-    if ids == [false; 2] {
+    if !has_ids() {
         Some(Refusal::NoIds)
     } else if bytes > REQUEST_BYTES_MAX {
         Some(Refusal::RequestTooLarge)
@@ -130,7 +127,7 @@ fn is_deep(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::json::parse;
+    use crate::model::{Endpoint, json::parse};
 
     fn code(item: &str) -> Option<&'static str> {
         refusal(parse(item.as_bytes()).unwrap()).map(Refusal::code)
@@ -147,6 +144,8 @@ mod tests {
             ("3", Some("not_an_object")),
         ] {
             assert_eq!(code(item), want, "{item}");
+            let raw = parse(item.as_bytes()).unwrap();
+            assert_eq!(refusal_of(raw, &Head::of(raw, Endpoint::Batch)).map(Refusal::code), want, "{item} by its head");
         }
     }
 

@@ -10,7 +10,6 @@ use std::{
 
 use super::Suspensions;
 use crate::{
-    forecast::Discard,
     model::{EventKind, SourceId},
     telemetry::Sheet,
 };
@@ -36,8 +35,6 @@ impl Count {
 pub struct SourceCounts {
     /// Events accepted, by kind in the order of [`EventKind::ALL`]; the last one: of no known kind.
     pub received: [Count; 7],
-    /// Events that Segment will drop after its 200, by reason in the order of [`Discard::ALL`]; they are sent all the same.
-    pub predicted: [Count; Discard::ALL.len()],
     /// Events that came by Segment's webhook, and were journalled for RudderStack.
     pub by_webhook: Count,
     /// Events that a rule asked for a version, and that told none that can be read: no such rule matched them.
@@ -47,17 +44,6 @@ pub struct SourceCounts {
     /// RudderStack events that were given up while Segment was served: the journal could not write, or their lane was over its
     /// quota of disk.
     pub unjournalled: Count,
-}
-
-impl SourceCounts {
-    /// Counts what Segment will drop.
-    pub(super) fn predict(&self, discards: &[Discard]) {
-        for discard in discards {
-            if let Some(index) = Discard::ALL.iter().position(|known| known == discard) {
-                self.predicted[index].add(1);
-            }
-        }
-    }
 }
 
 /// All counts of the ingress.
@@ -174,10 +160,6 @@ impl Counters {
                     &[("source", id.as_str()), ("type", kind)],
                     count.value(),
                 );
-            }
-            for (discard, count) in Discard::ALL.iter().zip(&counts.predicted).filter(|(_, count)| count.value() > 0) {
-                let labels = [("source", id.as_str()), ("code", discard.code())];
-                sheet.counter("segue_predicted_discards", "Events that Segment will drop after its 200", &labels, count.value());
             }
             let source = [("source", id.as_str())];
             sheet.counter("segue_events_relayed", "Events relayed live to Segment, not journalled for it", &source, counts.relayed.value());

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::settings::OnFull;
 use crate::{
+    census::{Foretelling, Roll},
     evidence::Twin,
-    forecast::Discard,
     model::{Destination, EventKind, Outline, Plan, Selection},
     routing::Source,
 };
@@ -22,8 +22,10 @@ pub(super) struct Decided {
     pub(super) way: Way,
     /// RudderStack events that nobody keeps, as the source's lane to RudderStack is over its quota of disk.
     pub(super) left_out: u64,
-    /// Why Segment will drop some of the events after its 200 (protocol.md 1.6).
-    pub(super) discards: Vec<Discard>,
+    /// Who the events are by.
+    pub(super) roll: Roll,
+    /// What the vendors will not take of them (protocol.md 1.6, 2.3).
+    pub(super) foretold: Vec<Foretelling>,
     /// Events that both sides are to get, until evidence has been told of them.
     pub(super) twins: Vec<Twin>,
     /// Where the events stand in it.

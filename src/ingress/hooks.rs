@@ -27,6 +27,7 @@ use super::{
     request::{APPEND_WAIT_MAX, Call, Desk, Reply},
 };
 use crate::{
+    census::{Came, Roll},
     chance,
     evidence::Emission,
     journal::{AppendError, Record},
@@ -170,6 +171,7 @@ impl Desk {
                     self.evidence.plan(&source.id, (revision, at), PerDestination { segment: 0, rudderstack: 1 });
                     super::tapped::pass(watched, &decided);
                     self.counters.source(&source.id).by_webhook.add(1);
+                    self.enrol(&decided, &decided.plan.events, Came::ByWebhook);
                     Ok(())
                 }
                 Ok(Err(AppendError::Stale { .. })) => continue,
@@ -184,16 +186,18 @@ impl Desk {
         let sources = self.sources.load();
         let source = sources.by_id(&source.id).cloned().unwrap_or_else(|| std::sync::Arc::new(source.clone()));
         let revision = sources.revision();
-        let (mut plan, kind, outline) = if let Ok(reading) = Reading::of(Endpoint::Webhook, event) {
+        let (mut plan, kind, outline, roll) = if let Ok(reading) = Reading::of(Endpoint::Webhook, event) {
             let head = Head::of(reading.whole, Endpoint::Webhook);
             let person = Person::of(head.anonymous_id.as_deref(), head.user_id.as_deref(), &head.message_id(id, 0));
             let facts = if source.rules.is_empty() { Facts::default() } else { Facts::of_event(&reading, 0, &head) };
             let plan = decide(&source, revision, &[Inquiry { person, facts }]);
             let naming = if head.message_id.is_some() { Naming::All } else { Naming::Some };
-            (plan, head.kind, Outline::of(event, &reading, [person.0], naming))
+            let roll = Roll::of(&reading, std::slice::from_ref(&head), [person]);
+            (plan, head.kind, Outline::of(event, &reading, [person.0], naming), roll)
         } else {
             // It goes to quarantine, where somebody can look at it.
-            (Plan { revision, events: PerDestination { segment: Selection::None, rudderstack: Selection::All } }, None, None)
+            let events = PerDestination { segment: Selection::None, rudderstack: Selection::All };
+            (Plan { revision, events }, None, None, Roll::default())
         };
         plan.events.segment = Selection::None;
         Decided {
@@ -203,7 +207,8 @@ impl Desk {
             plan,
             way: Way::Journal,
             left_out: 0,
-            discards: Vec::new(),
+            roll,
+            foretold: Vec::new(),
             twins: Vec::new(),
             outline,
             inflated: event.clone(),

@@ -16,6 +16,7 @@ mod connection;
 mod counters;
 mod decided;
 mod descriptors;
+mod enrolled;
 mod framing;
 mod head_guard;
 mod hooks;

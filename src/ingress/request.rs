@@ -18,11 +18,12 @@ use super::{
     body::{BodyError, held, read_body, take},
     client_ip::client_ip,
     decided::{Decided, Way},
-    framing,
+    enrolled, framing,
     listener::Door,
     tapped,
 };
 use crate::{
+    census::{Came, Census, Roll},
     chance,
     clock::Clock,
     evidence::{Arrival, Evidence, Twin},
@@ -30,7 +31,7 @@ use crate::{
     journal::{AppendError, Journal, Record},
     model::{
         BasicAuth, Destination, Encoding, Endpoint, Envelope, EnvelopeId, EventKind, Head, MessagePrint, Naming, Origin, Outline,
-        PerDestination, Plan, Reading, SourcePrint,
+        PerDestination, Plan, Reading, Selection, SourcePrint,
     },
     protocol::{self, Answer, BadRequest, InflateError, InflateLimits, Target},
     routing::{Facts, Inquiry, Person, Source, Sources, decide, unversioned},
@@ -60,6 +61,8 @@ pub struct Desk {
     pub tap: Arc<Tap>,
     /// What is known of events afterwards.
     pub evidence: Arc<Evidence>,
+    /// Who events come from, and what is foretold of them.
+    pub census: Arc<Census>,
     /// From the request's arrival to its answer.
     pub durations: Histogram,
     /// The memory that bodies may take together, in bytes.
@@ -257,6 +260,9 @@ impl Desk {
             Some(discard) => vec![Some(discard); reading.items.len()],
             None => events.map(|index| forecast::discard_of(reading.items[index], members(index), call.endpoint)).collect(),
         };
+        let foretold = enrolled::foretell(&reading, &heads, &discards, id);
+        let roll = Roll::of(&reading, &heads, inquiries.iter().map(|inquiry| inquiry.person));
+        self.census.judge_names(&source.id, &reading, &heads, (id, self.clock.now()));
         let twins = Self::twins(&source, &plan, &heads, &discards, id);
         let oversize = inflated.len() > protocol::REQUEST_BYTES_MAX;
         let only_segment_can = oversize || protocol::is_bearer(call.parts.headers.get(header::AUTHORIZATION));
@@ -268,7 +274,8 @@ impl Desk {
             plan,
             way,
             left_out: 0,
-            discards: discards.into_iter().flatten().collect(),
+            roll,
+            foretold,
             twins,
             outline,
             inflated: inflated.clone(),
@@ -301,9 +308,7 @@ impl Desk {
                     let index = kind.and_then(|kind| EventKind::ALL.iter().position(|known| *known == kind));
                     counts.received[index.unwrap_or(EventKind::ALL.len())].add(1);
                 }
-                if has_segment {
-                    counts.predict(&decided.discards);
-                }
+                self.enrol(&decided, &decided.plan.events, Came::Directly);
                 let reply = match decided.way {
                     Way::Journal => return said(accepted(call.endpoint)),
                     Way::Live => self.relay_decided(call, id, &decided).await,
@@ -331,6 +336,8 @@ impl Desk {
                     counts.relayed.add(events);
                     counts.unjournalled.add(missing);
                     tapped::pass_live(watched, &decided);
+                    let live = PerDestination { segment: Selection::All, rudderstack: Selection::None };
+                    self.enrol(&decided, &live, Came::Directly);
                 }
                 reply
             }

@@ -33,7 +33,7 @@
 //! | `marks-<16 hex>.log` | what lanes left with completed records, in ascending numbers |
 //! | `spill-<16 hex>-<16 hex>-<16 hex>.log` | its number, and the first and last volume that it stands for |
 //! | `reserve` | space, held for the day when the disk has none |
-//! | `admin.sock` `evidence/` | the admin API's and evidence's, which are not the journal's business |
+//! | `admin.sock` `evidence/` `census/` | the admin API's, evidence's and the census's, which are not the journal's business |
 //! | `*.tmp` | one of these, not finished; removed at start |
 //!
 //! Other names are reported and left alone. [`Archive`] reads all of it without the lock, also beside a running journal.
@@ -216,6 +216,9 @@ pub const KILL_FILE: &str = "kill";
 
 /// The directory in the data directory in which evidence keeps what it knows; neither of the journal's, nor a stranger.
 pub const EVIDENCE_DIR: &str = "evidence";
+
+/// The directory in the data directory in which the census is kept; the same holds for it.
+pub const CENSUS_DIR: &str = "census";
 
 #[cfg(test)]
 pub(crate) use self::{

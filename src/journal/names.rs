@@ -22,7 +22,7 @@ pub(super) enum Name {
     Reserve,
     /// [`CHANGES`].
     Changes,
-    /// The admin API's socket or the kill file, which look after themselves.
+    /// The admin API's socket, the kill file, evidence or the census, which look after themselves.
     Socket,
     /// A volume.
     Volume(u64),
@@ -65,7 +65,8 @@ impl Name {
         if name == CHANGES {
             return Self::Changes;
         }
-        if name.strip_suffix(UNFINISHED).unwrap_or(name) == super::ADMIN_SOCKET || name == super::KILL_FILE || name == super::EVIDENCE_DIR {
+        let is_others = [super::KILL_FILE, super::EVIDENCE_DIR, super::CENSUS_DIR].contains(&name);
+        if is_others || name.strip_suffix(UNFINISHED).unwrap_or(name) == super::ADMIN_SOCKET {
             return Self::Socket;
         }
         if let Some(whole) = name.strip_suffix(UNFINISHED) {
@@ -146,6 +147,7 @@ mod tests {
             (unfinished(&cursor(1)), Name::Unfinished),
             (unfinished(&unfinished(&cursor(1))), Name::Foreign),
             ("admin.sock".to_owned(), Name::Socket),
+            ("census".to_owned(), Name::Socket),
             ("changes.log".to_owned(), Name::Changes),
             ("kill".to_owned(), Name::Socket),
             ("changes.log.tmp".to_owned(), Name::Unfinished),
