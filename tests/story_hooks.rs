@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use segue::{
     config::Config,
     journal::{LaneId, Ledger, Pick, QuarantineId},
-    model::{Destination, Secret, SourceId},
+    model::{Destination, Secret, SourceId, WallTime},
     upstream::{self, Answer, Call, Upstream},
 };
 use sha1::Sha1;
@@ -78,6 +78,9 @@ async fn what_segment_passes_on_goes_to_rudderstack_with_its_times_as_they_are()
     assert_eq!(post(&stage, &passed_on("w-1")).await, 200);
     stage.drained().await;
     assert_eq!(stage.segment_events().len(), 0, "Segment has it already");
+    let [seen] = stage.sidecar().census().report(None, WallTime::from_millis(0)).versions.try_into().unwrap();
+    assert_eq!((seen.events, seen.by_webhook, seen.webhook_at), (1, 1, Some(seen.last_at)), "the census knows how it came");
+    assert_eq!(seen.maker.unwrap().library.as_deref(), Some("analytics-android"));
     let [event] = &stage.rudder_events()[..] else { panic!("{:?}", stage.rudder_events()) };
     let sent: serde_json::Value = serde_json::from_str(event.json.as_deref().unwrap()).unwrap();
     assert_eq!(sent["timestamp"], "2026-11-20T08:59:59.000Z");

@@ -12,6 +12,7 @@ mod impact;
 mod lanes;
 mod limits;
 mod mask;
+mod predictions;
 mod purge;
 mod quarantine;
 mod ramps;

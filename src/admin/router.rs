@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     answer::{Problems, Refusal, good},
     caller::Caller,
-    evidence, lanes, limits, purge, quarantine, ramps, replays, routes as flips, sent, series,
+    evidence, lanes, limits, predictions, purge, quarantine, ramps, replays, routes as flips, sent, series,
     server::Hub,
     status, stream, versions,
 };
@@ -77,6 +77,7 @@ fn described() -> (Router<Hub>, Document) {
         .routes(routes!(stream::stream))
         .routes(routes!(series::series))
         .routes(routes!(versions::versions))
+        .routes(routes!(predictions::predictions))
         .routes(routes!(sent::diffs))
         .routes(routes!(sent::event))
         .routes(routes!(evidence::evidence))
@@ -127,7 +128,7 @@ impl Turns {
     fn of(&self, path: &str) -> Option<&Semaphore> {
         match path {
             path if path.starts_with("/v1/kill") => None,
-            "/v1/replays" | "/v1/replays/plan" | "/v1/versions" | "/v1/diffs" => Some(&self.reads),
+            "/v1/replays" | "/v1/replays/plan" | "/v1/diffs" => Some(&self.reads),
             path if path.starts_with("/v1/events/") || path.starts_with("/v1/trace/") => Some(&self.reads),
             _ => Some(&self.usual),
         }

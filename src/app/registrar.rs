@@ -7,8 +7,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{sidecar::StartError, witness::Kept};
-use crate::{census::Census, config::Config, journal::CENSUS_DIR};
+use super::{figures, sidecar::StartError, witness::Kept};
+use crate::{census::Census, config::Config, journal::CENSUS_DIR, telemetry::Exposition};
 
 /// Keeps the census saved; dropping it ends that.
 #[derive(Debug)]
@@ -22,10 +22,11 @@ const SAVE: Duration = Duration::from_secs(30);
 
 impl Registrar {
     /// Takes up what an earlier run counted, and goes on until it is dropped or stopped.
-    pub(super) async fn start(config: &Config, kept: Kept) -> Result<Self, StartError> {
+    pub(super) async fn start(config: &Config, kept: Kept, exposition: &Exposition) -> Result<Self, StartError> {
         let dir = (kept == Kept::OnDisk).then(|| config.journal.dir.join(CENSUS_DIR));
         let opened = tokio::task::spawn_blocking(move || Census::open(dir)).await;
         let census = Arc::new(opened.map_err(|_| StartError::Interrupted)?);
+        figures::register_census(exposition, &census);
         let saved = Arc::clone(&census);
         let task = tokio::spawn(async move {
             let mut rounds = interval(SAVE);

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     admin::{AdminServer, Hub},
+    census::Census,
     clock::Clock,
     config::{Config, DataDirectory},
     control::{KillFile, Ramps, Read, Reloader, Replayer, Switchboard},
@@ -179,17 +180,14 @@ impl Sidecar {
         let sources = Sources::new(Revision::default(), config.sources.clone())?;
         let relays = relays(&config)?;
         let rudderstack = config.rudderstack.as_ref().map(|settings| upstream("[rudderstack]", settings)).transpose()?;
-        let certificates = match config.tls.clone().filter(|_| config.ingress.listen_tls.is_some()) {
-            Some(settings) => Some(load_certificates(settings, clock.clone()).await?),
-            None => None,
-        };
+        let certificates = load_certificates(&config, clock.clone()).await?;
         let Opened { journal, report } = open(&config).await?;
         let sources = Arc::new(ArcSwap::from_pointee(sources.at(journal.revision())));
 
         let exposition = Arc::new(Exposition::new());
         let upstreams = Upstreams { segment_us: relays.us.clone(), segment_eu: relays.eu.clone(), rudderstack };
         let evidence = open_evidence(&config, &journal, &clock, kept).await?;
-        let registrar = Registrar::start(&config, kept).await?;
+        let registrar = Registrar::start(&config, kept, &exposition).await?;
         let mut delivery = Delivery::prepare(
             journal.clone(),
             Arc::clone(&sources),
@@ -220,12 +218,8 @@ impl Sidecar {
         let witness = Witness::start(Arc::clone(&evidence), switchboard.clone(), desk.clock.clone());
         figures::register_routes(&exposition, &switchboard);
         figures::register_evidence(&exposition, &evidence);
-        figures::register_census(&exposition, registrar.census());
         // Before the first request: a file that was there at the start counts for it.
-        let kill_file = match config.kill_file() {
-            Some(path) => Some(KillFile::watch(path, switchboard.clone()).await),
-            None => None,
-        };
+        let kill_file = watch_kill_file(&config, &switchboard).await;
         // Not before what operators decided is in force: a limit or the kill switch holds from the first event on.
         delivery.begin();
         let reloader = read.map(|read| Reloader::new(read, switchboard.clone()));
@@ -352,6 +346,12 @@ impl Handle {
         &self.evidence
     }
 
+    /// Who events come from.
+    #[must_use]
+    pub fn census(&self) -> &Census {
+        self.registrar.census()
+    }
+
     /// What the ingress counted.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -437,9 +437,16 @@ fn upstream(name: &'static str, settings: &crate::upstream::Settings) -> Result<
     Upstream::new(settings).map_err(|source| StartError::Upstream { name, source })
 }
 
-async fn load_certificates(settings: crate::tls::Settings, clock: Clock) -> Result<Certificates, StartError> {
+/// None: there is no place for one.
+async fn watch_kill_file(config: &Config, switchboard: &Switchboard) -> Option<KillFile> {
+    Some(KillFile::watch(config.kill_file()?, switchboard.clone()).await)
+}
+
+/// None: no listener needs any.
+async fn load_certificates(config: &Config, clock: Clock) -> Result<Option<Certificates>, StartError> {
+    let Some(settings) = config.tls.clone().filter(|_| config.ingress.listen_tls.is_some()) else { return Ok(None) };
     let loaded = tokio::task::spawn_blocking(move || Certificates::load(&settings, move || clock.now())).await;
-    Ok(loaded.map_err(|_| StartError::Interrupted)??)
+    Ok(Some(loaded.map_err(|_| StartError::Interrupted)??))
 }
 
 /// `disk`: None opens the configured data directory.

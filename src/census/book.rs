@@ -40,7 +40,7 @@ pub(super) struct Book {
 }
 
 /// The versions of one source.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Page {
     pub(super) versions: HashMap<Maker<'static>, Tally>,
     /// The events of versions that are not told apart; None: there are none.
@@ -56,6 +56,12 @@ pub(super) struct Saved {
     others: Option<Tally>,
 }
 
+impl Saved {
+    pub(super) fn of(source: &SourceId, page: Page) -> Self {
+        Self { source: source.to_string(), versions: page.versions.into_iter().collect(), others: page.others }
+    }
+}
+
 impl Book {
     pub(super) fn count(&mut self, counted: &Counted<'_>) {
         if !self.sources.contains_key(counted.source) {
@@ -67,15 +73,6 @@ impl Book {
             let one = One { at: counted.at, person: entry.person, goes, came: counted.came };
             page.tally(&counted.roll.makers[entry.maker], counted.at, &mut self.versions).count(&one);
         }
-    }
-
-    pub(super) fn save(&self) -> Vec<Saved> {
-        let of = |(source, page): (&SourceId, &Page)| Saved {
-            source: source.to_string(),
-            versions: page.versions.iter().map(|(maker, tally)| (maker.clone(), tally.clone())).collect(),
-            others: page.others.clone(),
-        };
-        self.sources.iter().map(of).collect()
     }
 
     /// What was saved; what is above the bounds, or of no source, is left out.
@@ -168,7 +165,8 @@ mod tests {
         let others = page.others.as_ref().unwrap();
         assert_eq!((page.versions.len(), others.events, others.people().count()), (VERSIONS_OF_SOURCE_MAX, 14, 7));
         assert!(book.sources[&SourceId::parse("calm").unwrap()].others.is_none());
-        let again = Book::load(serde_json::from_str(&serde_json::to_string(&book.save()).unwrap()).unwrap());
+        let saved: Vec<Saved> = book.sources.iter().map(|(source, page)| Saved::of(source, page.clone())).collect();
+        let again = Book::load(serde_json::from_str(&serde_json::to_string(&saved).unwrap()).unwrap());
         assert_eq!(again.versions, VERSIONS_OF_SOURCE_MAX + 1);
         assert_eq!(again.sources[&SourceId::parse("noisy").unwrap()].others.as_ref().unwrap().events, 14);
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    book::{Book, Counted},
+    book::{Book, Counted, Page, Saved},
     foretold::{Foretelling, Foretold, Reason, Told},
     keeper::{self, Snapshot},
     names::{Names, Parted, Scope},
@@ -24,6 +24,8 @@ use crate::model::{EnvelopeId, Head, Reading, SourceId, WallTime};
 pub struct Census {
     counted: Mutex<State>,
     names: Mutex<Names>,
+    /// Held while it is saved: two would write one file.
+    saving: Mutex<()>,
     /// Where it is kept; None: in memory alone.
     dir: Option<PathBuf>,
     is_changed: AtomicBool,
@@ -54,6 +56,7 @@ impl Census {
         let Snapshot { pages, foretold } = dir.as_deref().map(keeper::load).unwrap_or_default();
         Self {
             names: Mutex::new(Names::load(&foretold)),
+            saving: Mutex::default(),
             counted: Mutex::new(State { foretold: Foretold::load(&foretold), book: Book::load(pages) }),
             dir,
             is_changed: AtomicBool::new(false),
@@ -76,15 +79,29 @@ impl Census {
         }
     }
 
-    /// What is known of all versions, those with the most events first.
+    /// What is known of all versions, or of one source's, those with the most events first. It takes milliseconds where versions are
+    /// many.
     #[must_use]
-    pub fn report(&self, now: WallTime) -> Report {
-        let state = self.counted();
-        let pages = || state.book.sources.iter();
-        let mut versions: Vec<VersionSeen> =
-            pages().flat_map(|(source, page)| page.tallies().map(|(maker, tally)| VersionSeen::of(source, maker, tally, now))).collect();
-        versions.sort_by(|a, b| b.events.cmp(&a.events).then_with(|| a.source.cmp(&b.source)).then_with(|| a.maker.cmp(&b.maker)));
-        Report { versions, outlooks: pages().filter_map(|(source, page)| Outlook::of(source, page, now)).collect() }
+    pub fn report(&self, source: Option<&SourceId>, now: WallTime) -> Report {
+        let mut report = Report::default();
+        for (source, page) in self.pages(source) {
+            report.versions.extend(page.tallies().map(|(maker, tally)| VersionSeen::of(&source, maker, tally, now)));
+            report.outlooks.extend(Outlook::of(&source, &page, now));
+        }
+        report.versions.sort_by(|a, b| b.events.cmp(&a.events).then_with(|| (&a.source, &a.maker).cmp(&(&b.source, &b.maker))));
+        report
+    }
+
+    /// Copies of the pages. The lock is held for one after the other, so that counting waits for none but that.
+    fn pages(&self, source: Option<&SourceId>) -> impl Iterator<Item = (SourceId, Page)> {
+        let sources: Vec<SourceId> = match source {
+            Some(source) => vec![source.clone()],
+            None => self.counted().book.sources.keys().cloned().collect(),
+        };
+        sources.into_iter().filter_map(|source| {
+            let page = self.counted().book.sources.get(&source)?.clone();
+            Some((source, page))
+        })
     }
 
     /// How many versions of each source are told apart.
@@ -118,10 +135,9 @@ impl Census {
         if !self.is_changed.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        let (pages, mut foretold) = {
-            let state = self.counted();
-            (state.book.save(), state.foretold.save())
-        };
+        let _turn = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let pages = self.pages(None).map(|(source, page)| Saved::of(&source, page)).collect();
+        let mut foretold = self.counted().foretold.save();
         self.names().save(&mut foretold);
         keeper::save(dir, &Snapshot { pages, foretold }).inspect_err(|_| self.is_changed.store(true, Ordering::Relaxed))
     }

@@ -6,8 +6,8 @@
 //!
 //! # Bounds
 //!
-//! - [`VERSIONS_MAX`] versions over all sources, [`VERSIONS_OF_SOURCE_MAX`] of one; the events of more are counted together. Seven
-//!   kilobytes a version at most, so 14 MB; usual ones take a tenth of that.
+//! - [`VERSIONS_MAX`] versions over all sources, [`VERSIONS_OF_SOURCE_MAX`] of one; the events of more are counted together. Eleven
+//!   kilobytes a version at most, so 22 MB; usual ones take a tenth of that.
 //! - People exactly up to 128 a version, then within 2.3 % (one standard error).
 //! - Samples of what is foretold: [`SAMPLES_MAX`] for each source and reason. Names that part: 500 of a source, 5,000 of all.
 //!

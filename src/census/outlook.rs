@@ -23,9 +23,10 @@ pub struct Outlook {
     pub since: WallTime,
     /// People of late.
     pub people: u64,
-    /// Of them, those who came with a version of which Segment alone got events in the last [`SILENT_DAYS`] days.
+    /// Of them, those of whom Segment alone got an event.
     pub people_alone: u64,
-    /// Those versions: how many, and the names of the ones with the most people.
+    /// Versions of which Segment alone got events in the last [`SILENT_DAYS`] days: how many, and the names of the ones with the most
+    /// such people.
     pub versions_alone: usize,
     /// See `versions_alone`.
     pub named_alone: Vec<String>,
@@ -61,8 +62,9 @@ impl Outlook {
             versions_silent += usize::from(!is_recent(tally.last_at.into()));
             versions_by_webhook += usize::from(tally.webhook_at.is_some_and(|at| is_recent(at.into())));
             if tally.alone_at.is_some_and(|at| is_recent(at.into())) {
-                alone.merge(&lately);
-                named.push((lately.count(), maker.map_or_else(|| "others".to_owned(), ToString::to_string)));
+                let people_alone = tally.people_alone(now);
+                alone.merge(&people_alone);
+                named.push((people_alone.count(), maker.map_or_else(|| "others".to_owned(), ToString::to_string)));
             }
         }
         named.sort_by_key(|(people, name)| (Reverse(*people), name.clone()));

@@ -3,8 +3,8 @@
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use serde::{Deserialize, Serialize};
 
-/// People who are told apart: exactly so long as they are few, then by HyperLogLog (2,048 registers: a standard error of 2.3 %), with
-/// the estimator of Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (2017), which needs no tables and has
+/// People who are told apart: exactly so long as they are few, then by `HyperLogLog` (2,048 registers: a standard error of 2.3 %), with
+/// the estimator of Otmar Ertl, "New cardinality estimation algorithms for `HyperLogLog` sketches" (2017), which needs no tables and has
 /// no bias at any count. One kilobyte at most, then two.
 ///
 /// Our own, as the crates for it keep addresses in what they save (`cardinality-estimator`) or have no exact small form.
@@ -48,7 +48,9 @@ impl Sketch {
                 people.insert(at, person);
                 if people.len() > FEW_MAX {
                     let mut registers = Box::new([0; REGISTERS]);
-                    people.iter().for_each(|person| raise(&mut registers, *person));
+                    for person in &*people {
+                        raise(&mut registers, *person);
+                    }
                     self.0 = Form::Many(registers);
                 }
             }
@@ -59,7 +61,11 @@ impl Sketch {
     /// Counts everybody whom another one counted.
     pub fn merge(&mut self, other: &Self) {
         match (&mut self.0, &other.0) {
-            (_, Form::Few(people)) => people.iter().for_each(|person| self.insert(*person)),
+            (_, Form::Few(people)) => {
+                for person in people {
+                    self.insert(*person);
+                }
+            }
             (Form::Many(registers), Form::Many(others)) => {
                 registers.iter_mut().zip(others.iter()).for_each(|(register, other)| *register = (*register).max(*other));
             }
@@ -146,7 +152,9 @@ impl TryFrom<String> for Sketch {
             "few" => {
                 let (people, []) = bytes.as_chunks() else { return Err(NotASketch) };
                 let mut sketch = Self::default();
-                people.iter().for_each(|person| sketch.insert(u64::from_le_bytes(*person)));
+                for person in people {
+                    sketch.insert(u64::from_le_bytes(*person));
+                }
                 Ok(sketch)
             }
             "many" => Ok(Self(Form::Many(bytes.into_boxed_slice().try_into().map_err(|_| NotASketch)?))),

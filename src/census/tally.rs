@@ -24,7 +24,7 @@ pub(super) struct One {
     pub(super) came: Came,
 }
 
-/// The events of one version. Three sketches: six kilobytes at most.
+/// The events of one version. Five sketches: ten kilobytes at most.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Tally {
     pub(super) events: u64,
@@ -32,7 +32,9 @@ pub(super) struct Tally {
     pub(super) last_at: Moment,
     people: Sketch,
     /// The people of the week that runs, and of the one before it.
-    weeks: [Sketch; 2],
+    weeks: Weeks,
+    /// Of them, those of whom Segment alone was to get an event.
+    alone: Weeks,
     /// The number of the week that runs, since 1970.
     week: i64,
     pub(super) trend: Trend,
@@ -44,6 +46,10 @@ pub(super) struct Tally {
     /// When the last one came by Segment's webhook.
     pub(super) webhook_at: Option<Moment>,
 }
+
+/// People of two weeks.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Weeks([Sketch; 2]);
 
 /// A [`WallTime`], as it is saved: milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,7 +65,8 @@ impl Tally {
             first_at: at.into(),
             last_at: at.into(),
             people: Sketch::default(),
-            weeks: [Sketch::default(), Sketch::default()],
+            weeks: Weeks::default(),
+            alone: Weeks::default(),
             week: at.as_millis().div_euclid(WEEK_MS),
             trend: Trend::default(),
             to_segment: 0,
@@ -77,30 +84,31 @@ impl Tally {
         self.trend.add(one.at, 1);
         self.to_segment += u64::from(one.goes.segment);
         self.to_rudderstack += u64::from(one.goes.rudderstack);
-        match one.came {
-            Came::Directly if one.goes.segment && !one.goes.rudderstack => self.alone_at = self.alone_at.max(Some(at)),
-            Came::Directly => {}
-            Came::ByWebhook => {
-                self.by_webhook += 1;
-                self.webhook_at = self.webhook_at.max(Some(at));
-            }
+        let is_alone = one.came == Came::Directly && one.goes.segment && !one.goes.rudderstack;
+        if is_alone {
+            self.alone_at = self.alone_at.max(Some(at));
+        }
+        if one.came == Came::ByWebhook {
+            self.by_webhook += 1;
+            self.webhook_at = self.webhook_at.max(Some(at));
         }
         if let Some(person) = one.person {
             self.turn(one.at);
             self.people.insert(person);
-            self.weeks[0].insert(person);
+            self.weeks.0[0].insert(person);
+            if is_alone {
+                self.alone.0[0].insert(person);
+            }
         }
     }
 
     /// Begins a new week when its time has come.
     fn turn(&mut self, at: WallTime) {
         let week = at.as_millis().div_euclid(WEEK_MS);
-        let running = self.week;
-        self.week = running.max(week);
-        match week - running {
-            ..=0 => {}
-            1 => self.weeks[1] = std::mem::take(&mut self.weeks[0]),
-            _ => self.weeks = [Sketch::default(), Sketch::default()],
+        if week > self.week {
+            self.weeks.turn(week - self.week);
+            self.alone.turn(week - self.week);
+            self.week = week;
         }
     }
 
@@ -111,17 +119,33 @@ impl Tally {
 
     /// Those who were seen in the week that runs at `now`, or in the one before it.
     pub(super) fn people_lately(&self, now: WallTime) -> Sketch {
-        let age = now.as_millis().div_euclid(WEEK_MS) - self.week;
-        let mut lately = if age <= 1 { self.weeks[0].clone() } else { Sketch::default() };
-        if age <= 0 {
-            lately.merge(&self.weeks[1]);
-        }
-        lately
+        self.weeks.lately(now.as_millis().div_euclid(WEEK_MS) - self.week)
+    }
+
+    /// Of them, those of whom Segment alone was to get an event.
+    pub(super) fn people_alone(&self, now: WallTime) -> Sketch {
+        self.alone.lately(now.as_millis().div_euclid(WEEK_MS) - self.week)
     }
 
     /// How many events each destination was to get.
     pub(super) const fn goes(&self) -> PerDestination<u64> {
         PerDestination { segment: self.to_segment, rudderstack: self.to_rudderstack }
+    }
+}
+
+impl Weeks {
+    fn turn(&mut self, weeks: i64) {
+        let last = std::mem::take(&mut self.0[0]);
+        self.0[1] = if weeks == 1 { last } else { Sketch::default() };
+    }
+
+    /// The people of both, so many weeks after the newest began to be counted.
+    fn lately(&self, age: i64) -> Sketch {
+        let mut lately = if age <= 1 { self.0[0].clone() } else { Sketch::default() };
+        if age <= 0 {
+            lately.merge(&self.0[1]);
+        }
+        lately
     }
 }
 
@@ -167,9 +191,12 @@ mod tests {
         let mut tally = Tally::new(one(0, 0).at);
         tally.count(&One { goes: alone, ..one(0, 1) });
         tally.count(&one(1, 1));
+        tally.count(&one(1, 2));
         assert_eq!(tally.alone_at.map(WallTime::from), Some(one(0, 0).at));
+        assert_eq!((tally.people_alone(one(1, 0).at).count(), tally.people_lately(one(1, 0).at).count()), (1, 2));
+        assert_eq!(tally.people_alone(one(2, 0).at).count(), 0);
         tally.count(&One { goes: PerDestination { segment: false, rudderstack: true }, came: Came::ByWebhook, ..one(2, 1) });
         assert_eq!((tally.by_webhook, tally.webhook_at.map(WallTime::from)), (1, Some(one(2, 0).at)));
-        assert_eq!((tally.goes(), tally.events), (PerDestination { segment: 2, rudderstack: 2 }, 3));
+        assert_eq!((tally.goes(), tally.events), (PerDestination { segment: 3, rudderstack: 3 }, 4));
     }
 }

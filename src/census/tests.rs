@@ -41,7 +41,7 @@ impl Story {
     }
 
     fn outlook(&self) -> super::Outlook {
-        let [outlook] = self.census.report(self.now).outlooks.try_into().unwrap();
+        let [outlook] = self.census.report(None, self.now).outlooks.try_into().unwrap();
         outlook
     }
 }
@@ -54,13 +54,13 @@ fn counts_outlive_a_restart_and_a_damaged_file_begins_anew() {
     story.event("5.0", 0..300, (true, true), Came::Directly);
     story.event("4.9", 0..3, (true, false), Came::Directly);
     story.census.save().unwrap();
-    let before = story.census.report(story.now);
+    let before = story.census.report(None, story.now);
     let again = Story::new(Census::open(place.clone()));
-    assert_eq!(again.census.report(again.now).versions, before.versions);
+    assert_eq!(again.census.report(None, again.now).versions, before.versions);
     assert_eq!(again.census.predictions(None).names, story.census.predictions(None).names);
     assert_eq!(again.census.predictions(None).names.len(), 1, "HTTPError parts");
     again.event("5.0", 0..1, (true, true), Came::Directly);
-    assert_eq!(again.census.report(again.now).versions[0].events, 301, "counting goes on");
+    assert_eq!(again.census.report(None, again.now).versions[0].events, 301, "counting goes on");
 
     let file = dir.path().join("census/census.snapshot");
     let whole = fs::read(&file).unwrap();
@@ -76,7 +76,7 @@ fn counts_outlive_a_restart_and_a_damaged_file_begins_anew() {
         }
         fs::write(&file, &bytes).unwrap();
         let census = Census::open(place.clone());
-        let is_anew = census.report(story.now).versions.is_empty();
+        let is_anew = census.report(None, story.now).versions.is_empty();
         assert_eq!((is_anew, dir.path().join("census/census.damaged").exists()), (true, true), "damage {damage}");
         let _ = fs::remove_file(dir.path().join("census/census.damaged"));
     }

@@ -11,6 +11,7 @@ use clap::{
 };
 
 use super::{
+    census_flags::{PredictionsFlags, VersionsFlags},
     evidence_flags::{CertificateArguments, DiffArguments, LedgerFlags, TraceFlags, WebhookCommand},
     lane_flags::{HoldCommand, LaneName, LimitCommand, PurgeFlags},
     quarantine_flags::QuarantineCommand,
@@ -76,6 +77,8 @@ impl Command {
             self,
             Self::Status(_)
                 | Self::Top(_)
+                | Self::Versions(_)
+                | Self::Predictions(_)
                 | Self::Drain { .. }
                 | Self::Route { .. }
                 | Self::Replay { .. }
@@ -169,6 +172,10 @@ pub enum Command {
     Health(HealthFlags),
     /// How the running sidecar is, in ten lines: exit 3 when something has to be mended.
     Status(StatusFlags),
+    /// Which versions of which apps send events, and whether a source could do without Segment.
+    Versions(VersionsFlags),
+    /// What the vendors will not take, by their published rules: exit 3 when there is anything.
+    Predictions(PredictionsFlags),
     /// Get the running sidecar ready to end.
     Drain {
         /// What to do.

@@ -6,6 +6,7 @@
 
 mod attach;
 mod audit;
+mod census_flags;
 mod certificate;
 mod certs;
 mod check;
@@ -24,6 +25,7 @@ mod kill;
 mod lane_flags;
 mod limit;
 mod one_sided;
+mod predictions;
 mod purge;
 mod quarantine;
 mod quarantine_flags;
@@ -42,6 +44,7 @@ mod top;
 mod top_flags;
 mod unknown;
 mod version;
+mod versions;
 mod webhook;
 
 use std::{
@@ -132,6 +135,8 @@ fn carry_out(manner: &Manner, command: Command, matches: &ArgMatches, talk: &Tal
         Command::Config { command: ConfigCommand::Show } => config::show(manner, matches, talk),
         Command::Health(flags) => health::health(manner, &flags, talk),
         Command::Status(flags) => status::status(manner, &flags, talk),
+        Command::Versions(flags) => versions::versions(manner, &flags, talk),
+        Command::Predictions(flags) => predictions::predictions(manner, &flags, talk),
         Command::Drain { command } => status::drain(manner, &command, talk),
         Command::Route { command } => route::route(manner, command, talk),
         Command::Replay { command } => replay::replay(manner, command, talk),

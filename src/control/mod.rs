@@ -19,7 +19,6 @@ mod replays;
 mod sent;
 mod standing;
 mod switchboard;
-mod versions;
 mod watch;
 
 pub use findings::{decide_finding, restore_findings};
@@ -36,5 +35,4 @@ pub use standing::{
     Asked, Audit, FlipError, Flipped, KeyMoved, LimitAsked, LimitStanding, Reconfigured, SourceStanding, Standing, Undoing,
 };
 pub use switchboard::{Kill, Switchboard};
-pub use versions::{VersionSeen, Versions};
 pub use watch::ConfigWatch;

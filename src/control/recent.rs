@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::{
     journal::{Archive, Archived, Wanted},
-    model::{Encoding, Envelope, Frame, Origin, PerDestination, Reading, SourceId, WallTime, json::Raw},
+    model::{Encoding, Envelope, Frame, Origin, Reading, SourceId, WallTime, json::Raw},
     protocol::{InflateLimits, inflate},
 };
 
@@ -40,8 +40,7 @@ pub struct Recent {
 }
 
 /// One event of the newest part of the journal.
-pub(super) struct RecentEvent<'a> {
-    pub(super) source: &'a SourceId,
+pub(super) struct RecentEvent {
     pub(super) received_at: WallTime,
     /// Whose it is.
     pub(super) person: Option<u64>,
@@ -49,8 +48,6 @@ pub(super) struct RecentEvent<'a> {
     pub(super) app: Option<Software>,
     /// The library that made it.
     pub(super) library: Option<Software>,
-    /// Where its plan sends it.
-    pub(super) goes: PerDestination<bool>,
 }
 
 /// A name, and a version when one is told.
@@ -78,7 +75,7 @@ pub(super) fn look(dir: &Path, source: &SourceId) -> io::Result<Recent> {
 }
 
 /// Tells each event of the newest part of the journal, replayed ones left out. Blocks for a moment.
-pub(super) fn each(dir: &Path, source: Option<&SourceId>, mut told: impl FnMut(RecentEvent<'_>)) -> io::Result<()> {
+pub(super) fn each(dir: &Path, source: Option<&SourceId>, mut told: impl FnMut(RecentEvent)) -> io::Result<()> {
     for envelope in newest(dir, source, EVENTS_MAX, |_| true)? {
         of_envelope(&envelope, &mut told);
     }
@@ -134,7 +131,7 @@ pub(super) fn app_of_event(item: Raw<'_>, frame: Frame<'_>) -> Option<String> {
     item.get("context").and_then(app_of).or_else(|| frame.context.and_then(app_of))
 }
 
-fn of_envelope(envelope: &Envelope, told: &mut impl FnMut(RecentEvent<'_>)) {
+fn of_envelope(envelope: &Envelope, told: &mut impl FnMut(RecentEvent)) {
     let Some(inflated) = inflated(envelope) else { return };
     let Ok(reading) = Reading::of(envelope.endpoint, &inflated) else { return };
     for (index, item) in reading.items.iter().enumerate() {
@@ -143,12 +140,10 @@ fn of_envelope(envelope: &Envelope, told: &mut impl FnMut(RecentEvent<'_>)) {
             item.get("context").and_then(of).or_else(|| reading.frame.context.and_then(of))
         };
         told(RecentEvent {
-            source: &envelope.source,
             received_at: envelope.received_at,
             person: envelope.outline.as_ref().and_then(|outline| outline.events.get(index)).map(|place| place.person),
             app: named("app", &["name", "namespace"]),
             library: named("library", &["name"]),
-            goes: PerDestination::from_fn(|destination| envelope.plan.events.of(destination).contains(index)),
         });
     }
 }

@@ -19,7 +19,6 @@ use super::{
     replay_run::{self, Ended, Tools},
     replay_scan::{self, Found},
     sent::{self, SentDiffs, SentEvent},
-    versions::{self, Versions},
 };
 use crate::{
     clock::Clock,
@@ -236,16 +235,6 @@ impl Replayer {
     pub async fn recent(&self, source: &SourceId) -> Result<Recent, ReplayError> {
         let (dir, source) = (self.inner.tools.dir.clone(), source.clone());
         let looked = tokio::task::spawn_blocking(move || recent::look(&dir, &source)).await;
-        Ok(looked.map_err(io::Error::other)??)
-    }
-
-    /// Which apps and libraries events came from of late, by the newest part of the journal.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
-    pub async fn versions(&self) -> Result<Versions, ReplayError> {
-        let dir = self.inner.tools.dir.clone();
-        let looked = tokio::task::spawn_blocking(move || versions::look(&dir)).await;
         Ok(looked.map_err(io::Error::other)??)
     }
 

@@ -144,6 +144,11 @@ impl Look {
         self.told(rfc3339, "%H:%M:%S")
     }
 
+    /// The day, `2026-11-23`.
+    pub(super) fn day_of(&self, rfc3339: &str) -> String {
+        self.told(rfc3339, "%Y-%m-%d")
+    }
+
     /// Month, day and time of day, `11-23 14:03:21`.
     pub(super) fn day_and_time(&self, rfc3339: &str) -> String {
         self.told(rfc3339, "%m-%d %H:%M:%S")

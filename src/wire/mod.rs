@@ -7,6 +7,7 @@ mod certificate;
 mod evidence;
 mod lane;
 mod limit;
+mod prediction;
 mod problem;
 mod quarantine;
 mod ramp;
@@ -25,6 +26,7 @@ pub use evidence::{
 };
 pub use lane::{Health, HoldAsked, Lane, LaneAnswer, Lanes, Ledger, Me, PurgeAnswer, PurgeAsked};
 pub use limit::{Limit, LimitAsked, LimitChanged, Limits};
+pub use prediction::{NamePrediction, Prediction, PredictionSample, Predictions};
 pub use problem::{Problem, ProblemCode};
 pub use quarantine::{QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick};
 pub use ramp::{GateStatus, RampAnswer, RampAsked, RampBegun, RampStatus, RampStepAsked, Ramps};
@@ -37,7 +39,7 @@ pub use sent::{DiffGroup, Difference, SentCopy, SentDiffs, SentEvent};
 pub use series::{Lines, Series, SourceLines};
 pub use status::{Answers, DestinationStatus, Figures, JournalStatus, Latency, Lost, Snapshot, SourceFigures, Status, Trouble};
 pub use tap::{Tap, TapOutcome, TapRow};
-pub use versions::{VersionSeen, Versions};
+pub use versions::{StopOutlook, VersionSeen, Versions};
 
 /// How many entries of the quarantine one answer has at most.
 pub const PAGE_ENTRIES_MAX: usize = 100;
@@ -116,6 +118,8 @@ pub mod schema {
     pub const LEDGER: &str = "segue.ledger/v1";
     /// [`Trace`](super::Trace)
     pub const TRACE: &str = "segue.trace/v1";
+    /// [`Predictions`](super::Predictions)
+    pub const PREDICTIONS: &str = "segue.predictions/v1";
     /// [`Problem`](super::Problem)
     pub const PROBLEM: &str = "segue.problem/v1";
 }

@@ -186,7 +186,7 @@ fn traffic(app: &App, source: &SourceRoute, area: Rect, buffer: &mut Buffer) {
 /// Who sends its events, and what changed last; and its gates, when they have no place of their own.
 fn people(app: &App, source: &SourceRoute, with_gates: bool, area: Rect, buffer: &mut Buffer) {
     let (look, data) = (&app.look, app.data());
-    let inner = frame(area, buffer, "Apps of late, and changes", "6 shows all", look);
+    let inner = frame(area, buffer, "Apps, and changes", "6 shows all", look);
     let mut rows = Vec::new();
     if let Some(versions) = &data.versions {
         let mine: Vec<_> = versions.versions.iter().filter(|seen| seen.source == source.source).collect();
@@ -197,7 +197,7 @@ fn people(app: &App, source: &SourceRoute, with_gates: bool, area: Rect, buffer:
             let name = if app_name.is_empty() { library } else { app_name };
             let name = if name.is_empty() { "(not told)".to_owned() } else { name };
             rows.push(Phrase::new().plain(format!(
-                " {} {:>7}  {} people",
+                " {} {:>7}  {} users",
                 fit(&name, 26, Side::Left, look),
                 share(seen.events, all),
                 count(seen.people)
@@ -205,7 +205,7 @@ fn people(app: &App, source: &SourceRoute, with_gates: bool, area: Rect, buffer:
         }
     }
     if rows.is_empty() {
-        rows.push(toned(look, Tone::Dim, " no events in the newest part of the journal"));
+        rows.push(toned(look, Tone::Dim, " no event was counted yet"));
     }
     if with_gates {
         rows.extend(ramp::brief(app, source));
