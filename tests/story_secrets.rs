@@ -477,7 +477,7 @@ impl Scene {
             let dir = self.dir.path().join(dir);
             fs::read_dir(dir).into_iter().flatten().map(|file| file.expect("a file").path()).collect::<Vec<_>>()
         };
-        for path in [listed("data"), listed("data/evidence")].concat() {
+        for path in [listed("data"), listed("data/evidence"), listed("data/census")].concat() {
             let metadata = fs::metadata(&path).expect("its mode");
             let mode = metadata.permissions().mode() & 0o777;
             assert_eq!(mode, if metadata.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
