@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     census::{Maker, Outlook, SILENT_DAYS, Verdict, VersionSeen, old_sdk},
-    model::WallTime,
+    evidence::{Basis, Track},
+    model::{SourceId, WallTime},
     wire::{self, ProblemCode, schema},
 };
 
@@ -38,17 +39,18 @@ pub(super) async fn versions(State(hub): State<Hub>, Query(asked): Query<Asked>)
     for seen in &report.versions {
         *of_source.entry(seen.source.clone()).or_default() += seen.events;
     }
+    let tracks = of_source.keys().filter_map(|source| Some((source.clone(), hub.evidence.track(source, Basis::Tap)?))).collect();
     Ok(good(&wire::Versions {
         schema: schema::VERSIONS.to_owned(),
         since: report.versions.iter().map(|seen| seen.first_at).min().map(|since| since.to_string()),
         events: of_source.values().sum(),
-        versions: report.versions.iter().map(|seen| told(&hub, seen, of_source[&seen.source])).collect(),
+        versions: report.versions.iter().map(|seen| told(&hub, &tracks, seen, of_source[&seen.source])).collect(),
         outlooks: report.outlooks.iter().map(|outlook| outlook_told(&hub, outlook)).collect(),
     }))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share")]
-fn told(hub: &Hub, seen: &VersionSeen, all: u64) -> wire::VersionSeen {
+fn told(hub: &Hub, tracks: &HashMap<SourceId, Track>, seen: &VersionSeen, all: u64) -> wire::VersionSeen {
     // A key that an app put there by mistake is not told either.
     let text = |text: &Option<Cow<'_, str>>| text.as_deref().map(|text| hub.without_keys(text));
     let moment = |at: Option<WallTime>| at.map(|at| at.to_string());
@@ -75,10 +77,19 @@ fn told(hub: &Hub, seen: &VersionSeen, all: u64) -> wire::VersionSeen {
         by_webhook: seen.by_webhook,
         segment_alone_at: moment(seen.alone_at),
         webhook_at: moment(seen.webhook_at),
-        parity: None,
+        parity: seen.maker.as_ref().and_then(|maker| parity(tracks.get(&seen.source)?, maker)),
         flags: flags(seen, old_sdk).into_iter().map(str::to_owned).collect(),
         old_sdk: old_sdk.map(str::to_owned),
     }
+}
+
+/// On how many events of that version both vendors' taps agree; None: they have not told. Evidence knows versions by the app's name, else
+/// the library's, as a maker is written.
+#[expect(clippy::cast_precision_loss, reason = "a share")]
+fn parity(track: &Track, maker: &Maker<'_>) -> Option<f64> {
+    let tally = track.versions.get(&maker.to_string())?;
+    let judged = tally.agree() + tally.differ();
+    (judged > 0).then(|| tally.agree() as f64 / judged as f64)
 }
 
 fn flags(seen: &VersionSeen, old_sdk: Option<&str>) -> Vec<&'static str> {

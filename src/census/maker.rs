@@ -47,14 +47,22 @@ impl<'a> Maker<'a> {
     pub fn of(own: Option<Raw<'a>>, shared: Option<Raw<'a>>) -> Self {
         let (own, shared) = (Told::of(own), Told::of(shared));
         let (app, library) = (own.app.or(shared.app), own.library.or(shared.library));
-        let library_name = text(library, "name");
+        let [app, namespace, app_version] = members_of(app, ["\"name\"", "\"namespace\"", "\"version\""]);
+        let [library, library_version] = members_of(library, ["\"name\"", "\"version\""]);
+        let [device] = members_of(own.device.or(shared.device), ["\"type\""]);
+        let [system] = members_of(own.os.or(shared.os), ["\"name\""]);
+        let words = |value: Option<Raw<'a>>| value?.string().filter(|text| !text.trim().is_empty()).map(cut);
+        let version = |value: Option<Raw<'a>>| {
+            let number = value.filter(|value| value.kind() == Kind::Number);
+            number.map_or_else(|| words(value), |number| Some(cut(Cow::Borrowed(number.text()))))
+        };
+        let library = words(library);
         Self {
-            app: text(app, "name").or_else(|| text(app, "namespace")),
-            app_version: version(app),
-            library_version: version(library),
-            platform: platform(text(own.device.or(shared.device), "type"), text(own.os.or(shared.os), "name"), library_name.as_deref())
-                .map(cut),
-            library: library_name,
+            app: words(app).or_else(|| words(namespace)),
+            app_version: version(app_version),
+            library_version: version(library_version),
+            platform: platform(words(device), words(system), library.as_deref()),
+            library,
         }
     }
 
@@ -74,18 +82,22 @@ impl<'a> Maker<'a> {
 
 impl<'a> Told<'a> {
     fn of(context: Option<Raw<'a>>) -> Self {
-        let mut told = Self::default();
-        for (key, value) in context.iter().flat_map(|context| context.members()).filter(|(_, value)| !value.is_null()) {
-            match key.name().as_ref() {
-                "app" => told.app = Some(value),
-                "library" => told.library = Some(value),
-                "device" => told.device = Some(value),
-                "os" => told.os = Some(value),
-                _ => {}
-            }
-        }
-        told
+        let [app, library, device, os] = members_of(context, ["\"app\"", "\"library\"", "\"device\"", "\"os\""]);
+        let stated = |value: Option<Raw<'a>>| value.filter(|value| !value.is_null());
+        Self { app: stated(app), library: stated(library), device: stated(device), os: stated(os) }
     }
+}
+
+/// The members of these names, which are given as they stand in JSON; of repeats the last. The object is walked once, and names that
+/// are spelled with escapes are not looked for: nobody's library does that, and every event passes here.
+fn members_of<'a, const NAMES: usize>(object: Option<Raw<'a>>, names: [&str; NAMES]) -> [Option<Raw<'a>>; NAMES] {
+    let mut found = [None; NAMES];
+    for (key, value) in object.iter().flat_map(|object| object.members()) {
+        if let Some(place) = names.iter().position(|name| key.text() == *name) {
+            found[place] = Some(value);
+        }
+    }
+    found
 }
 
 /// The app and its version, else the library and its version, else the platform: what people know it by.
@@ -97,18 +109,6 @@ impl fmt::Display for Maker<'_> {
             Some((Some(name), None)) => f.write_str(name),
             _ => f.write_str(self.platform.as_deref().unwrap_or("(not told)")),
         }
-    }
-}
-
-fn text<'a>(object: Option<Raw<'a>>, name: &str) -> Option<Cow<'a, str>> {
-    object?.get(name)?.string().filter(|text| !text.trim().is_empty()).map(cut)
-}
-
-fn version(object: Option<Raw<'_>>) -> Option<Cow<'_, str>> {
-    let version = object?.get("version")?;
-    match version.kind() {
-        Kind::Number => Some(cut(Cow::Borrowed(version.text()))),
-        _ => text(object, "version"),
     }
 }
 

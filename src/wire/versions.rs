@@ -71,7 +71,7 @@ pub struct VersionSeen {
     /// When the last one came by Segment's webhook; None: none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_at: Option<String>,
-    /// On how many of its events both sides agree, 0 to 1; None: that is not known by version.
+    /// On how many of its events both vendors' taps agree, 0 to 1; None: they have not told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parity: Option<f64>,
     /// What stands out: `old_sdk`, `no_app` (a platform of apps, and no app is named), `unknown` (nothing is told), `others` (versions
