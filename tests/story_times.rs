@@ -5,6 +5,8 @@
 
 mod stage;
 
+use std::time::{Duration, Instant};
+
 use segue::{
     clock::Clock,
     model::WallTime,
@@ -90,7 +92,7 @@ async fn clocks_that_are_wrong_and_deliveries_that_are_late_move_no_event() {
             }
         }
         if let Some((at_segment, at_rudder)) = faults {
-            stage.clock.advance_ms(late_ms);
+            outage(&stage, late_ms).await;
             stage.segment.faults().lift(at_segment);
             stage.rudder.faults().lift(at_rudder);
         }
@@ -112,13 +114,26 @@ async fn an_event_without_times_happened_when_it_arrived() {
         (stage.segment.faults().add(Rule::always(Fault::status(503))), stage.rudder.faults().add(Rule::always(Fault::status(503))));
     let arrived = stage.clock.now();
     stage.post("/v1/track", &format!(r#"{{"event":"E","userId":"u","messageId":"m","writeKey":"{SEGMENT_KEY}"}}"#)).await;
-    stage.clock.advance_ms(DAY_MS);
+    outage(&stage, DAY_MS).await;
     stage.segment.faults().lift(at_segment);
     stage.rudder.faults().lift(at_rudder);
     stage.drained().await;
     for (side, events) in [("Segment", stage.segment_events()), ("RudderStack", stage.rudder_events())] {
         let off_ms = timestamp(&events, "m").millis_since(arrived);
         assert!((0..=1_000).contains(&off_ms), "{side} is {off_ms} ms off");
+    }
+}
+
+/// Lets time pass while both vendors refuse. Each has refused two more requests when it returns: a first one may have been on its
+/// way as the clock was moved, and no request is on its way for a day.
+async fn outage(stage: &Stage, passes_ms: i64) {
+    stage.clock.advance_ms(passes_ms);
+    for vendor in [&stage.segment, &stage.rudder] {
+        let (refused, deadline) = (vendor.taken().requests.len(), Instant::now() + Duration::from_secs(20));
+        while vendor.taken().requests.len() < refused + 2 {
+            assert!(Instant::now() < deadline, "nothing is tried again");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 

@@ -244,7 +244,8 @@ fn find_place(whose: Whose<'_>, mut from: Position, items: &mut Vec<Item>) -> Op
     }
 }
 
-fn note_damage(shared: &Shared, position: Position) {
+/// Counts a damaged place, once.
+pub(super) fn note_damage(shared: &Shared, position: Position) {
     if lock(&shared.log).note_damage(position) {
         shared.counts.damaged.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         tracing::error!(%position, "the journal is damaged here; the rest is read on");

@@ -22,6 +22,7 @@ use super::{
     keeper::{next_id, quota},
     listing::allow_spills,
     names::{self, SpillName},
+    reader::note_damage,
     reserve::{Spent, is_full},
     scan::{Body, Piece, Scanner, Wants},
     shared::{Log, Shared, Volume},
@@ -223,6 +224,7 @@ fn write(shared: &Shared, run: &Run, name: SpillName) -> io::Result<Option<Writt
         };
         let mut scanner = Scanner::new(file.as_ref(), &seal, FILE_HEADER_BYTES, volume.limit);
         let ordinals = Ordinals::default();
+        let mut damaged = Vec::new();
         loop {
             let at = Position { volume: *id, offset: scanner.offset };
             let wants = |header: &_| if ordinals.owed(shared, &run.lows, at, header).is_some() { Wants::Body } else { Wants::HeaderOnly };
@@ -232,11 +234,15 @@ fn write(shared: &Shared, run: &Run, name: SpillName) -> io::Result<Option<Writt
                     let Some((position, owed)) = ordinals.owed(shared, &run.lows, at, &header) else { continue };
                     writing.push(&header, position, owed, body)?;
                 }
-                Some(Piece::Frame { header, .. }) if matches!(header.kind, Kind::Event | Kind::Contents) => {
-                    writing.note_revision(header.revision);
+                Some(Piece::Frame { offset, header, body }) => {
+                    if matches!(body, Body::Damaged) {
+                        damaged.push(if header.kind == Kind::Spilled { header.spilled_from() } else { Position { volume: *id, offset } });
+                    }
+                    if matches!(header.kind, Kind::Event | Kind::Contents) {
+                        writing.note_revision(header.revision);
+                    }
                 }
-                // What is damaged is lost, and counted when its lane misses it.
-                Some(Piece::Frame { .. } | Piece::Unreadable { .. }) => {}
+                Some(Piece::Unreadable { offset, .. }) => damaged.push(Position { volume: *id, offset }),
             }
             if writing.bytes() > run.bytes_max {
                 return Ok(None);
@@ -246,6 +252,8 @@ fn write(shared: &Shared, run: &Run, name: SpillName) -> io::Result<Option<Writt
         if let Some(error) = scanner.refusal {
             return Err(error);
         }
+        // Whatever is damaged is not in the spill, so no lane finds the place any more: its events are counted when they are missed.
+        damaged.into_iter().for_each(|position| note_damage(shared, position));
     }
     let Some(writing) = writing else { return Ok(None) };
     #[cfg(test)]
