@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 words | [`model`] | plain data; no I/O, no tokio, no clock |
 //! | 1 rules | [`protocol`] (Segment's API) [`dialect`] (RudderStack's) [`routing`] [`policy`] [`diff`] [`forecast`] (what each vendor will make of an event) [`parity`] (how sure is a share) [`wire`] (what the admin API says) | decide; pure: time and randomness are arguments |
-//! | 2 resources | [`census`] (who events come from, what is foretold of them) [`chance`] [`clock`] [`evidence`] (what both sides made of events) [`journal`] [`tap`] (events as they pass) [`tls`] [`telemetry`] [`upstream`] [`client`] (of the admin API) | own one outside thing each |
+//! | 2 resources | [`census`] (who events come from, what is foretold of them) [`chance`] [`clock`] [`evidence`] (what both sides made of events) [`journal`] [`shelf`] (what Segment's CDN served last) [`tap`] (events as they pass) [`tls`] [`telemetry`] [`upstream`] [`client`] (of the admin API) | own one outside thing each |
 //! | 3 flows | [`ingress`] [`delivery`] | move events from one resource to another; they meet at the journal |
 //! | 4 settings | [`config`] [`control`] (routes that change while running) | compose every module's own `Settings`; load, check |
 //! | 5 control | [`admin`] | show and change the running system |
@@ -53,6 +53,7 @@ pub mod parity;
 pub mod policy;
 pub mod protocol;
 pub mod routing;
+pub mod shelf;
 #[cfg(test)]
 pub mod simulation;
 pub mod standin;

@@ -56,6 +56,7 @@ fn source_of(id: &str, segment_key: &str, rudderstack_key: &str) -> Source {
         segment_keys: vec![Secret::new(segment_key)],
         rudderstack_key: Some(Secret::new(rudderstack_key)),
         region: Region::Us,
+        is_retired: false,
         route: Route::from("both".parse::<Stage>().unwrap()),
         rules: Vec::new(),
         rate_limits: PerDestination::default(),

@@ -18,6 +18,7 @@ mod quarantine;
 mod ramps;
 mod rates;
 mod replays;
+mod retirement;
 mod router;
 mod routes;
 mod sent;

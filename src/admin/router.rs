@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     answer::{Problems, Refusal, good},
     caller::Caller,
-    evidence, lanes, limits, predictions, purge, quarantine, ramps, replays, routes as flips, sent, series,
+    evidence, lanes, limits, predictions, purge, quarantine, ramps, replays, retirement, routes as flips, sent, series,
     server::Hub,
     status, stream, versions,
 };
@@ -100,6 +100,9 @@ fn described() -> (Router<Hub>, Document) {
         .routes(routes!(ramps::pause))
         .routes(routes!(ramps::resume))
         .routes(routes!(ramps::abort))
+        .routes(routes!(retirement::show))
+        .routes(routes!(retirement::retire))
+        .routes(routes!(retirement::unretire))
         .routes(routes!(flips::list))
         .routes(routes!(flips::history))
         .routes(routes!(flips::audit))

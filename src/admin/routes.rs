@@ -251,6 +251,7 @@ pub(super) fn source_route(standing: &SourceStanding) -> wire::SourceRoute {
         revision: standing.revision.0,
         route: shares(standing.route),
         configured: shares(standing.configured),
+        retired_at: standing.retired_at.map(|at| at.to_string()),
         rules: standing.rules.iter().map(|rule| wire::SourceRule { when: rule.when.to_string(), route: shares(rule.route) }).collect(),
     }
 }
@@ -337,6 +338,7 @@ pub(super) fn event(change: &Change) -> wire::RouteEvent {
             told.about = Some(finding.kind.as_ref().map_or_else(|| whole.to_owned(), |kind| format!("{whole} {kind}")));
         }
         Deed::Reload { sources } => told.source = Some(sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        Deed::Retire(source) | Deed::Unretire(source) => told.source = Some(source.to_string()),
         Deed::KillOn | Deed::KillOff => {}
     }
     told
@@ -352,6 +354,8 @@ fn what(change: &Change) -> &'static str {
         (Deed::Redrive(..), _) => "redrive",
         (Deed::GiveUp(..), _) => "give up",
         (Deed::Purge(..), _) => "purge",
+        (Deed::Retire(..), _) => "retire",
+        (Deed::Unretire(..), _) => "unretire",
         (Deed::Hold(..), _) => "hold",
         (Deed::Release(..), _) => "release",
         (Deed::Replay(..), _) => "replay",
@@ -408,6 +412,10 @@ pub(super) fn refused(error: FlipError) -> Refusal {
             });
             let what = format!("{what}. Its route is {} now{}", current.route, by.unwrap_or_default());
             Refusal::new(ProblemCode::Conflict, what, format!("Look again, and decide again: segue route get {name}"))
+        }
+        FlipError::Retired(ref name) => {
+            let fix = format!("Segment is not contacted for it any more. If it should be again: segue source unretire {name}");
+            Refusal::new(ProblemCode::Refused, what, fix)
         }
         FlipError::NoRudderKey(_) => Refusal::new(
             ProblemCode::Refused,

@@ -37,7 +37,7 @@ use crate::{
     control::{Ramps, Reloader, Replayer, Switchboard},
     delivery::LaneControl,
     evidence::Evidence,
-    ingress::Counters,
+    ingress::{Counters, Desk},
     journal::Journal,
     model::WallTime,
     routing::Sources,
@@ -79,6 +79,8 @@ pub struct Hub {
     pub draining: Arc<AtomicBool>,
     /// The sources: their names, and the keys that must not be told.
     pub sources: Arc<ArcSwap<Sources>>,
+    /// Where clients' requests are dealt with: settings and scripts, above all.
+    pub desk: Arc<Desk>,
     /// Where events are seen as they pass.
     pub tap: Arc<Tap>,
     /// What is known of events afterwards.

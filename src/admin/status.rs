@@ -20,7 +20,7 @@ use crate::{
     delivery::{Answers, Latencies},
     ingress::Count,
     journal::{Health, SpillQuota},
-    model::{Destination, Role},
+    model::{Destination, Role, SourceId, WallTime},
     routing::Source,
     wire::{self, DestinationStatus, JournalStatus, Lane, Trouble, schema},
 };
@@ -183,7 +183,23 @@ fn troubles(hub: &Hub, lanes: &[Lane]) -> Vec<Trouble> {
             fix: "See segue audit verify, and who may write to the data directory.".to_owned(),
         });
     }
+    troubles.extend(leaks(hub));
     troubles
+}
+
+/// Apps that take their settings here and send their events elsewhere.
+fn leaks(hub: &Hub) -> Vec<Trouble> {
+    let sources = hub.sources.load();
+    let name = |id: &SourceId| sources.by_id(id).map_or_else(|| id.to_string(), |source| source.name.clone());
+    let told = |(id, since): (SourceId, WallTime)| Trouble {
+        kind: "settings_leak".to_owned(),
+        source: Some(id.to_string()),
+        destination: None,
+        what: format!("{}: settings are fetched here since {since}, and no events come", name(&id)),
+        means: "Its apps send their events past segue: RudderStack does not get them.".to_owned(),
+        fix: "Set public_host in [ingress], and lead api.segment.io here for SDKs that do not heed it: segue doctor".to_owned(),
+    };
+    hub.counters.leaks(hub.clock.now()).into_iter().map(told).collect()
 }
 
 fn journal_trouble(hub: &Hub) -> Option<Trouble> {

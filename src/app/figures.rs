@@ -9,7 +9,7 @@ use crate::{
     control::{Ramps, Reloader, ReplayState, Replayer, Switchboard},
     delivery::Delivery,
     evidence::{Agreement, Basis, Evidence, Parity},
-    ingress::Counters,
+    ingress::{Counters, Desk},
     journal::{Health, Journal, SpillQuota},
     model::Destination,
     routing::{CourseState, Sources},
@@ -46,6 +46,32 @@ pub(super) fn register(
     if let Some(certificates) = certificates.cloned() {
         exposition.on_scrape(move |sheet| certificate(sheet, &certificates));
     }
+}
+
+/// Registers what is kept of Segment's CDN, and which apps take their settings here and send elsewhere.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus keeps doubles")]
+pub(super) fn register_pages(exposition: &Exposition, desk: &Arc<Desk>) {
+    let desk = Arc::clone(desk);
+    exposition.on_scrape(move |sheet| {
+        let pages = desk.shelf.list();
+        sheet.gauge("segue_pages_kept", "Settings and scripts of Segment's CDN that are kept", &[], pages.len() as f64);
+        let bytes: u64 = pages.iter().map(|page| page.bytes).sum();
+        sheet.gauge("segue_pages_kept_bytes", "What they take on disk", &[], bytes as f64);
+        sheet.counter("segue_page_failures", "Settings and scripts that the disk did not take", &[], desk.shelf.failures());
+        let leaks = desk.counters.leaks(desk.clock.now());
+        for source in desk.sources.load().list() {
+            let leaks = f64::from(u8::from(leaks.iter().any(|(id, _)| *id == source.id)));
+            let labels = [("source", source.id.as_str())];
+            sheet.gauge(
+                "segue_settings_leak",
+                "Whether settings are fetched here while no events come: apps send past segue",
+                &labels,
+                leaks,
+            );
+            let retired = f64::from(u8::from(source.is_retired));
+            sheet.gauge("segue_source_retired", "Whether Segment is not contacted for a source any more", &labels, retired);
+        }
+    });
 }
 
 /// Registers what the switchboard tells.

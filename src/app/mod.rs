@@ -4,6 +4,7 @@
 
 mod figures;
 mod gauges;
+mod opened;
 mod registrar;
 mod run;
 mod sidecar;

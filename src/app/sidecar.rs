@@ -16,9 +16,9 @@ use tokio::{
 };
 
 use super::{
-    figures, gauges,
+    figures, gauges, opened,
     registrar::Registrar,
-    witness::{self, Kept, Witness},
+    witness::{Kept, Witness},
 };
 use crate::{
     admin::{AdminServer, Hub},
@@ -28,8 +28,8 @@ use crate::{
     control::{KillFile, Ramps, Read, Reloader, Replayer, Switchboard},
     delivery::{Delivery, Upstreams},
     evidence::Evidence,
-    ingress::{Counters, Desk, Ingress, ListenError, Relays},
-    journal::{Disk, Journal, LaneId, Ledger, OpenError, Opened, RealDisk, RecoveryReport},
+    ingress::{Counters, Desk, Ingress, ListenError, Relays, Rests},
+    journal::{Disk, Journal, LaneId, Ledger, OpenError, Opened, RecoveryReport},
     model::Revision,
     routing::{SourceConflict, Sources},
     telemetry::{Exposition, Health, MetricsServer, Readiness},
@@ -148,7 +148,7 @@ impl Sidecar {
     /// # Errors
     /// When a part cannot start.
     pub async fn start_with(config: Config, clock: Clock) -> Result<Handle, StartError> {
-        Self::start_parts(config, clock, None, Kept::OnDisk, async |config: &Config| open_journal(config, None).await).await
+        Self::start_parts(config, clock, None, Kept::OnDisk, async |config: &Config| opened::journal(config, None).await).await
     }
 
     /// As [`Sidecar::start`], of a configuration that `read` can read again.
@@ -156,7 +156,8 @@ impl Sidecar {
     /// # Errors
     /// When a part cannot start.
     pub async fn start_reloadable(config: Config, read: Arc<Read>) -> Result<Handle, StartError> {
-        Self::start_parts(config, Clock::system(), Some(read), Kept::OnDisk, async |config: &Config| open_journal(config, None).await).await
+        Self::start_parts(config, Clock::system(), Some(read), Kept::OnDisk, async |config: &Config| opened::journal(config, None).await)
+            .await
     }
 
     /// As [`Sidecar::start_with`], with the journal on a disk of the caller's: tests put one there that fails. The data
@@ -165,7 +166,7 @@ impl Sidecar {
     /// # Errors
     /// When a part cannot start.
     pub async fn start_on(config: Config, clock: Clock, disk: Arc<dyn Disk>) -> Result<Handle, StartError> {
-        Self::start_parts(config, clock, None, Kept::InMemory, async |config: &Config| open_journal(config, Some(disk)).await).await
+        Self::start_parts(config, clock, None, Kept::InMemory, async |config: &Config| opened::journal(config, Some(disk)).await).await
     }
 
     /// On the journal that `open` opens: a simulation's has no threads.
@@ -180,13 +181,13 @@ impl Sidecar {
         let sources = Sources::new(Revision::default(), config.sources.clone())?;
         let relays = relays(&config)?;
         let rudderstack = config.rudderstack.as_ref().map(|settings| upstream("[rudderstack]", settings)).transpose()?;
-        let certificates = load_certificates(&config, clock.clone()).await?;
+        let certificates = opened::certificates(&config, clock.clone()).await?;
         let Opened { journal, report } = open(&config).await?;
         let sources = Arc::new(ArcSwap::from_pointee(sources.at(journal.revision())));
 
         let exposition = Arc::new(Exposition::new());
         let upstreams = Upstreams { segment_us: relays.us.clone(), segment_eu: relays.eu.clone(), rudderstack };
-        let evidence = open_evidence(&config, &journal, &clock, kept).await?;
+        let evidence = opened::evidence(&config, &journal, &clock, kept).await?;
         let registrar = Registrar::start(&config, kept, &exposition).await?;
         let mut delivery = Delivery::prepare(
             journal.clone(),
@@ -202,6 +203,8 @@ impl Sidecar {
             sources: Arc::clone(&sources),
             relays,
             clock,
+            shelf: opened::shelf(&config, kept).await?,
+            rests: Rests::default(),
             settings: config.ingress.clone(),
             counters: Arc::clone(&counters),
             tap: delivery.tap(),
@@ -211,6 +214,7 @@ impl Sidecar {
             memory: Arc::new(Semaphore::new(memory_permits(&config))),
             heavy: Desk::heavy(),
         });
+        figures::register_pages(&exposition, &desk);
         figures::register(&exposition, &counters, &journal, &delivery, &sources, certificates.as_ref());
         let keeper = certificates.as_ref().map(Certificates::keep_fresh);
         let switchboard =
@@ -244,6 +248,7 @@ impl Sidecar {
             started_at: desk.clock.now(),
             draining: Arc::clone(&draining),
             sources,
+            desk: Arc::clone(&desk),
             tap: delivery.tap(),
             evidence: Arc::clone(&evidence),
             census: Arc::clone(registrar.census()),
@@ -440,31 +445,6 @@ fn upstream(name: &'static str, settings: &crate::upstream::Settings) -> Result<
 /// None: there is no place for one.
 async fn watch_kill_file(config: &Config, switchboard: &Switchboard) -> Option<KillFile> {
     Some(KillFile::watch(config.kill_file()?, switchboard.clone()).await)
-}
-
-/// None: no listener needs any.
-async fn load_certificates(config: &Config, clock: Clock) -> Result<Option<Certificates>, StartError> {
-    let Some(settings) = config.tls.clone().filter(|_| config.ingress.listen_tls.is_some()) else { return Ok(None) };
-    let loaded = tokio::task::spawn_blocking(move || Certificates::load(&settings, move || clock.now())).await;
-    Ok(Some(loaded.map_err(|_| StartError::Interrupted)??))
-}
-
-/// `disk`: None opens the configured data directory.
-async fn open_journal(config: &Config, disk: Option<Arc<dyn Disk>>) -> Result<Opened, StartError> {
-    let settings = config.journal.clone();
-    let dir = settings.dir.display().to_string();
-    let opened = tokio::task::spawn_blocking(move || {
-        let disk = disk.map_or_else(|| RealDisk::open(&settings.dir), Ok)?;
-        Journal::open(disk, &settings)
-    });
-    let opened = opened.await;
-    opened.map_err(|_| StartError::Interrupted)?.map_err(|source| StartError::Journal { dir, source })
-}
-
-async fn open_evidence(config: &Config, journal: &Journal, clock: &Clock, kept: Kept) -> Result<Arc<Evidence>, StartError> {
-    let (config, journal, clock) = (config.clone(), journal.clone(), clock.clone());
-    let opened = tokio::task::spawn_blocking(move || witness::open(&config, &journal, &clock, kept)).await;
-    opened.map_err(|_| StartError::Interrupted)
 }
 
 async fn serve_metrics(

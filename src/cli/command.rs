@@ -13,19 +13,16 @@ use clap::{
 use super::{
     census_flags::{PredictionsFlags, VersionsFlags},
     evidence_flags::{CertificateArguments, DiffArguments, LedgerFlags, TraceFlags, WebhookCommand},
+    journal_flags::JournalFlags,
     lane_flags::{HoldCommand, LaneName, LimitCommand, PurgeFlags},
     quarantine_flags::QuarantineCommand,
     replay_flags::ReplayCommand,
     route_flags::{AuditCommand, KillCommand, RouteCommand},
+    source_flags::SourceCommand,
     state_flags::{DrainCommand, StatusFlags},
     top_flags::{Theme, TopFlags},
 };
-use crate::{
-    app::Attention,
-    clock::Clock,
-    config::Code,
-    model::{Span, WallTime},
-};
+use crate::{app::Attention, config::Code, model::Span};
 
 /// A sidecar that your app talks to instead of Segment: durable delivery to Segment, RudderStack or both.
 #[derive(Debug, Parser)]
@@ -238,6 +235,12 @@ pub enum Command {
         #[command(subcommand)]
         command: LimitCommand,
     },
+    /// Retire a source: the checklist, and the day when Segment is gone.
+    Source {
+        /// What to do.
+        #[command(subcommand)]
+        command: SourceCommand,
+    },
     /// Give up what waits of a source that is gone from the configuration for good.
     Purge(PurgeFlags),
     /// Have a parked lane try again at once, after its key, URL or source was put right.
@@ -361,58 +364,6 @@ pub enum ConfigCommand {
     Schema,
     /// Show every value in force and where it came from; keys as their last four characters.
     Show,
-}
-
-/// Flags of `journal`.
-#[derive(Debug, Clone, Args)]
-pub struct JournalFlags {
-    /// The data directory; else [journal] dir of the configuration.
-    #[arg(long, global = true, value_name = "DIR", env = "SEGUE_JOURNAL_DIR")]
-    pub dir: Option<PathBuf>,
-    /// Only this source's records.
-    #[arg(long, global = true, value_name = "SOURCE", env = "SEGUE_JOURNAL_SOURCE")]
-    pub source: Option<String>,
-    /// Only what arrived at this time or later: 2026-01-02T03:04:05Z, or 2h for two hours ago.
-    #[arg(long, global = true, value_name = "TIME", env = "SEGUE_JOURNAL_FROM", value_parser = moment)]
-    pub from: Option<WallTime>,
-    /// Only what arrived before this time.
-    #[arg(long, global = true, value_name = "TIME", env = "SEGUE_JOURNAL_TO", value_parser = moment)]
-    pub to: Option<WallTime>,
-    /// What to do.
-    #[command(subcommand)]
-    pub command: JournalCommand,
-}
-
-/// What can be done with a data directory. None of it changes anything there.
-#[derive(Debug, Clone, Subcommand)]
-pub enum JournalCommand {
-    /// List volumes, who holds them, and what each lane still has to deliver.
-    Ls,
-    /// Read everything, and name each damaged place; exit 3 when there is one.
-    Verify,
-    /// Write the records and the quarantine as JSON Lines; exit 3 when something damaged was passed over.
-    Export {
-        /// Show the clients' write keys, and bodies as base64 besides.
-        #[arg(long, env = "SEGUE_JOURNAL_EXPORT_REVEAL")]
-        reveal: bool,
-    },
-}
-
-/// Whether the write keys in clients' bodies are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keys {
-    /// As their last four characters.
-    Masked,
-    /// Whole.
-    Shown,
-}
-
-/// A moment, or so long ago.
-fn moment(text: &str) -> Result<WallTime, String> {
-    let ago = |span: Span| Clock::system().now().plus_millis(-i64::try_from(span.0.as_millis()).unwrap_or(i64::MAX));
-    WallTime::parse(text)
-        .or_else(|| text.parse::<Span>().ok().map(ago))
-        .ok_or_else(|| "a time like 2026-01-02T03:04:05Z, or how long ago, like 30m, 6h or 2d".to_owned())
 }
 
 /// Flags of `health`.

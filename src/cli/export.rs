@@ -9,7 +9,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json, value::RawValue};
 
-use super::command::Keys;
+use super::journal_flags::Keys;
 use crate::{
     journal::{Archived, ArchivedRecord, LaneId, Quarantined, Waits},
     model::{Destination, Encoding, Envelope, Secret, Selection},

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use super::{
     Exit,
-    command::{JournalCommand, JournalFlags, Keys, Manner},
+    command::Manner,
     config, export,
+    journal_flags::{JournalCommand, JournalFlags, Keys},
     talk::{Form, Talk},
 };
 use crate::{

@@ -21,6 +21,7 @@ mod health;
 mod hold;
 mod inert;
 mod journal;
+mod journal_flags;
 mod kill;
 mod lane_flags;
 mod limit;
@@ -37,6 +38,8 @@ mod replay_flags;
 mod route;
 mod route_flags;
 mod run;
+mod source;
+mod source_flags;
 mod state_flags;
 mod status;
 mod talk;
@@ -150,6 +153,7 @@ fn carry_out(manner: &Manner, command: Command, matches: &ArgMatches, talk: &Tal
         Command::Reload { dry_run } => reload::reload(manner, dry_run, talk),
         Command::Hold { command } => hold::hold(manner, command, talk),
         Command::Limit { command } => limit::limit(manner, command, talk),
+        Command::Source { command } => source::source(manner, command, talk),
         Command::Purge(flags) => purge::purge(manner, flags, talk),
         Command::Unpark { lane, dry_run } => hold::unpark(manner, &lane, dry_run, talk),
         Command::Quarantine { command } => quarantine::quarantine(manner, command, talk),

@@ -104,6 +104,7 @@ fn source(session: &mut Session<'_>, table: Table, data_plane: DataPlane) -> Opt
         segment_keys: segment_keys.into_iter().map(|key| key.secret).collect(),
         rudderstack_key: rudderstack_keys.into_iter().next().map(|key| key.secret),
         region,
+        is_retired: false,
         route,
         rules: rules.into_iter().map(|(rule, _)| rule).collect(),
         rate_limits,

@@ -16,6 +16,7 @@ mod reload;
 mod replay_run;
 mod replay_scan;
 mod replays;
+mod retire;
 mod sent;
 mod standing;
 mod switchboard;
@@ -32,7 +33,7 @@ pub use replay_scan::Found;
 pub use replays::{ReplayError, ReplayStanding, ReplayState, Replayer, WeakReplayer};
 pub use sent::{DiffGroup, SentDifference, SentDiffs, SentEvent};
 pub use standing::{
-    Asked, Audit, FlipError, Flipped, KeyMoved, LimitAsked, LimitStanding, Reconfigured, SourceStanding, Standing, Undoing,
+    Asked, Audit, FlipError, Flipped, KeyMoved, LimitAsked, LimitStanding, Reconfigured, Retiring, SourceStanding, Standing, Undoing,
 };
 pub use switchboard::{Kill, Switchboard};
 pub use watch::ConfigWatch;

@@ -2,7 +2,7 @@
 
 use crate::{
     journal::ChangeError,
-    model::{Destination, Percent, RateLimit, Revision, SourceId},
+    model::{Destination, Percent, RateLimit, Revision, SourceId, WallTime},
     routing::{Author, Change, Route, Rule, Seal, SourceConflict},
 };
 
@@ -58,6 +58,17 @@ pub struct SourceStanding {
     pub configured: Route,
     /// Its rules, which are the configuration's.
     pub rules: Vec<Rule>,
+    /// Since when Segment is not contacted for it: its route is RudderStack alone then, and it has no rules. None: it is not retired.
+    pub retired_at: Option<WallTime>,
+}
+
+/// Whether Segment is contacted for a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retiring {
+    /// It is not, from now on.
+    Retire,
+    /// It is again, as the route says.
+    Unretire,
 }
 
 /// How everything stands at one moment.
@@ -159,6 +170,9 @@ pub enum FlipError {
         /// What changed it; None when the configuration did.
         change: Option<Box<Change>>,
     },
+    /// Segment is not contacted for the source any more.
+    #[error("{0} is retired: its events go to RudderStack alone")]
+    Retired(String),
     /// RudderStack's share needs its key.
     #[error("{0} has no rudderstack_write_key")]
     NoRudderKey(String),

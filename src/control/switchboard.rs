@@ -268,14 +268,16 @@ pub(super) fn find<'a>(configured: &'a [Source], id: &SourceId) -> Result<&'a So
 
 pub(super) fn stands(history: &History, source: &Source) -> SourceStanding {
     let (flipped, route) = history.route(&source.id).unwrap_or((Revision::default(), source.route));
-    let revision = flipped.max(history.reloaded(&source.id));
+    let retired_at = history.retired(&source.id);
+    let is_retired = retired_at.is_some();
     SourceStanding {
         id: source.id.clone(),
         name: source.name.clone(),
-        revision,
-        route,
+        revision: flipped.max(history.reloaded(&source.id)),
+        route: if is_retired { Stage::RudderStackOnly.into() } else { route },
         configured: source.route,
-        rules: source.rules.clone(),
+        rules: if is_retired { Vec::new() } else { source.rules.clone() },
+        retired_at,
     }
 }
 
@@ -316,19 +318,26 @@ impl Inner {
             return Err(FlipError::Conflict { name: current.name.clone(), asked: revision, current: Box::new(current), change });
         }
         let route = asked.route.verifying(asked.verify.unwrap_or_else(|| current.route.verify()));
+        if current.retired_at.is_some() && route != current.route {
+            return Err(FlipError::Retired(current.name));
+        }
         self.check(source, route)?;
         Ok((current, route))
     }
 
     fn check_all(&self, sources: &[Source]) -> Result<(), FlipError> {
         Sources::new(Revision::default(), sources.to_vec())?;
+        let history = self.history();
+        sources.iter().filter(|source| history.retired(&source.id).is_some()).try_for_each(|source| self.check_rudderstack(source))?;
         sources.iter().try_for_each(|source| source.routes().try_for_each(|route| self.check(source, route)))
     }
 
     fn check(&self, source: &Source, route: Route) -> Result<(), FlipError> {
-        if route.rudderstack() == Percent::ZERO {
-            return Ok(());
-        }
+        if route.rudderstack() == Percent::ZERO { Ok(()) } else { self.check_rudderstack(source) }
+    }
+
+    /// Whether RudderStack can have a source's events.
+    pub(super) fn check_rudderstack(&self, source: &Source) -> Result<(), FlipError> {
         if source.rudderstack_key.is_none() {
             return Err(FlipError::NoRudderKey(source.name.clone()));
         }
@@ -370,6 +379,9 @@ impl Inner {
             return Err(FlipError::NothingToUndo);
         }
         for (standing, route, _) in &back {
+            if standing.retired_at.is_some() {
+                return Err(FlipError::Retired(standing.name.clone()));
+            }
             self.check(find(&configured, &standing.id)?, *route)?;
         }
         Ok(back)
@@ -409,9 +421,13 @@ impl Inner {
         let history = self.history();
         let killed = self.killed(&history).map(|change| change.at);
         let routed = |source: &Source| {
-            let route = if killed.is_some() { Stage::SegmentOnly.into() } else { stands(&history, source).route };
-            let rules = if killed.is_some() { Vec::new() } else { source.rules.clone() };
-            Source { route, rules, ..source.clone() }
+            let SourceStanding { route, rules, retired_at, .. } = stands(&history, source);
+            let is_retired = retired_at.is_some();
+            // There is no Segment to send a retired source's events to: they wait, as all that waits for RudderStack does.
+            if killed.is_some() && !is_retired {
+                return Source { route: Stage::SegmentOnly.into(), rules: Vec::new(), ..source.clone() };
+            }
+            Source { route, rules, is_retired, ..source.clone() }
         };
         // The configuration's sources were put together once, and routes have no part in their conflicts.
         if let Ok(sources) = Sources::new(revision, self.configured().iter().map(routed)) {

@@ -114,6 +114,7 @@ fn source(app: &App) -> Result<Source, DemoError> {
         segment_keys: vec![Secret::new(app.segment_key)],
         rudderstack_key: Some(Secret::new(app.rudderstack_key)),
         region: Region::Us,
+        is_retired: false,
         route: Route::from(app.route.parse::<RouteStage>()?),
         rules: Vec::new(),
         rate_limits: PerDestination { segment: RateLimit::None, rudderstack: RateLimit::None },

@@ -8,9 +8,9 @@ use std::{
     },
 };
 
-use super::Suspensions;
+use super::{SettingsFetches, Suspensions};
 use crate::{
-    model::{EventKind, SourceId},
+    model::{EventKind, SourceId, WallTime},
     telemetry::Sheet,
 };
 
@@ -44,6 +44,8 @@ pub struct SourceCounts {
     /// RudderStack events that were given up while Segment was served: the journal could not write, or their lane was over its
     /// quota of disk.
     pub unjournalled: Count,
+    /// Fetches of its settings.
+    pub settings: SettingsFetches,
 }
 
 /// All counts of the ingress.
@@ -58,8 +60,10 @@ pub struct Counters {
     pub key_conflicts: Count,
     /// Bodies that could not be read and were left to Segment.
     pub unreadable: Count,
-    /// Settings relayed to SDKs.
+    /// Settings served to SDKs.
     pub settings_fetched: Count,
+    /// Settings and scripts that were served from the shelf.
+    pub pages_from_shelf: Count,
     /// Relays that Segment did not answer in time.
     pub relay_failures: Count,
     /// Connections refused by a limit.
@@ -138,6 +142,13 @@ impl Counters {
         sources.iter().map(|(id, counts)| (id.clone(), counts.received.iter().map(Count::value).sum())).collect()
     }
 
+    /// The sources whose settings are fetched here while their events do not come, and since when.
+    #[must_use]
+    pub fn leaks(&self, now: WallTime) -> Vec<(SourceId, WallTime)> {
+        let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
+        sources.iter().filter_map(|(id, counts)| Some((id.clone(), counts.settings.leaks_since(now)?))).collect()
+    }
+
     /// Counts an answer.
     pub(super) fn answered(&self, status: u16) {
         let class = match status {
@@ -189,7 +200,9 @@ impl Counters {
         sheet.counter("segue_unknown_write_keys", "Requests with a write key that is not configured", &[], self.unknown_keys.value());
         sheet.counter("segue_write_key_conflicts", "Requests that named two sources", &[], self.key_conflicts.value());
         sheet.counter("segue_unreadable_bodies", "Bodies that could not be read and were left to Segment", &[], self.unreadable.value());
-        sheet.counter("segue_settings_fetched", "Settings relayed to SDKs", &[], self.settings_fetched.value());
+        sheet.counter("segue_settings_fetched", "Settings served to SDKs", &[], self.settings_fetched.value());
+        let kept = "Settings and scripts served as they were last, as Segment's CDN failed or is not asked any more";
+        sheet.counter("segue_pages_served_from_shelf", kept, &[], self.pages_from_shelf.value());
         sheet.counter("segue_relay_failures", "Live relays that Segment did not answer in time", &[], self.relay_failures.value());
         sheet.counter("segue_requests_broken", "Requests that a fault of segue broke off, answered 429", &[], self.broken.value());
         sheet.counter("segue_requests_refused", "Requests that could mean two things", &[], self.refused_requests.value());

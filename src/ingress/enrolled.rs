@@ -10,7 +10,11 @@ use crate::{
 impl Desk {
     /// Counts accepted events in the census.
     pub(super) fn enrol(&self, decided: &Decided, plan: &PerDestination<Selection>, came: Came) {
-        let counted = Counted { source: &decided.source.id, at: self.clock.now(), roll: &decided.roll, plan, came };
+        let at = self.clock.now();
+        if came == Came::Directly {
+            self.counters.source(&decided.source.id).settings.followed(at);
+        }
+        let counted = Counted { source: &decided.source.id, at, roll: &decided.roll, plan, came };
         self.census.count(&counted, &decided.foretold);
     }
 }

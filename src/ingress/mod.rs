@@ -6,8 +6,8 @@
 //! than `relay_timeout`.
 //!
 //! `listener` accepts and `room` gives places, `opening` waits for the first words, `connection` speaks HTTP and `standing` knows when it has to go, `framing` refuses
-//! what could mean two things, `request` decides what is asked and journals it, `pass` and `relay` ask Segment live. `hooks` takes
-//! what vendors post.
+//! what could mean two things, `request` decides what is asked and journals it, `pass` and `relay` ask Segment live, `page`
+//! serves settings and scripts. `hooks` takes what vendors post.
 
 mod bodies;
 mod body;
@@ -20,9 +20,11 @@ mod enrolled;
 mod framing;
 mod head_guard;
 mod hooks;
+mod leak;
 mod listener;
 mod metered;
 mod opening;
+mod page;
 mod pass;
 mod relay;
 mod request;
@@ -33,7 +35,9 @@ mod suspension;
 mod tapped;
 
 pub use counters::{Count, Counters, SourceCounts};
+pub use leak::SettingsFetches;
 pub use listener::{Ingress, ListenError};
+pub use page::Rests;
 pub use relay::Relays;
 pub use request::Desk;
 pub use settings::{Hooks, Limits, OnFull, Settings};

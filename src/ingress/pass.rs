@@ -1,14 +1,13 @@
 //! Requests that are passed on to Segment live: what only Segment can answer, and what is not an event.
 
 use bytes::Bytes;
-use http::{Response, StatusCode, header, request::Parts};
-use http_body_util::Full;
+use http::{StatusCode, header, request::Parts};
 use tokio::time::Instant;
 
 use super::{
     Desk,
     bodies::Arriving,
-    body::{held, read_body},
+    body::read_body,
     decided::Decided,
     relay::requested_host,
     request::{Call, RETRY_AFTER_S, Reply, said, unread},
@@ -17,7 +16,7 @@ use super::{
 use crate::{
     model::{Destination, Encoding, Endpoint, EnvelopeId, Selection},
     policy::{Outcome, Verdict, judge},
-    protocol,
+    protocol::{self, BadRequest},
     routing::Source,
     upstream::Upstream,
 };
@@ -64,11 +63,15 @@ impl Desk {
         reply
     }
 
-    /// Its source, when a header or the query names one, still says which region it belongs to.
+    /// Its source, when a header or the query names one, still says which region it belongs to; a retired one's is answered as Segment
+    /// would have answered.
     pub(super) async fn pass_unreadable(&self, call: Call) -> Reply {
         self.counters.unreadable.add(1);
         let claims = protocol::claims(None, &[], call.parts.headers.get(header::AUTHORIZATION), call.parts.uri.query());
         let source = claims.keys().find_map(|key| self.sources.load().by_key(key).cloned());
+        if source.as_ref().is_some_and(|source| source.is_retired) {
+            return said(&protocol::bad_request(BadRequest::Unreadable));
+        }
         self.relay_call(&call, source.as_deref()).await
     }
 
@@ -106,28 +109,6 @@ impl Desk {
         };
         let upstream = self.relays.by_host(requested_host(&parts).as_deref());
         self.fetched(upstream, &parts, read.bytes.clone()).await
-    }
-
-    pub(super) async fn pass_cdn(&self, parts: Parts) -> Reply {
-        let upstream = self.relays.cdn_by_host(requested_host(&parts).as_deref());
-        self.fetched(upstream, &parts, Bytes::new()).await
-    }
-
-    /// Settings come back with `apiHost` pointing here; anything that cannot be rewritten passes as it is.
-    pub(super) async fn pass_settings(&self, mut parts: Parts) -> Reply {
-        self.counters.settings_fetched.add(1);
-        let Some(public_host) = &self.settings.public_host else { return self.pass_cdn(parts).await };
-        parts.headers.remove(header::ACCEPT_ENCODING);
-        let upstream = self.relays.cdn_by_host(requested_host(&parts).as_deref());
-        match self.relays.pass_bytes(upstream, &parts, Bytes::new(), self.settings.limits.relay_timeout).await {
-            Ok((head, body)) => {
-                let rewritten = protocol::rewrite_api_host(&body, public_host);
-                // The answer's share of memory stays taken until the client has what was made of it.
-                let body = rewritten.map_or_else(|| body.clone(), |rewritten| held(rewritten, body.clone()));
-                Response::from_parts(head, Full::new(body))
-            }
-            Err(_) => said(&protocol::busy(RETRY_AFTER_S)),
-        }
     }
 
     async fn fetched(&self, upstream: &Upstream, parts: &Parts, body: Bytes) -> Reply {

@@ -124,16 +124,16 @@ impl Relays {
         }
     }
 
-    /// The CDN that a request names; `cdn.segment.com` when it names none of them.
-    #[must_use]
-    pub fn cdn_by_host(&self, host: Option<&str>) -> &Upstream {
-        if host == Some("cdn-settings.segment.com") { &self.cdn_settings } else { &self.cdn }
-    }
-
     /// Passes a request on and hands the answer back.
     pub(super) async fn pass(&self, to: &Upstream, parts: &Parts, body: Bytes, within: Duration) -> Result<Reply, RelayError> {
         let (head, body) = self.pass_bytes(to, parts, body, within).await?;
         Ok(Response::from_parts(head, Full::new(body)))
+    }
+
+    /// The memory for an answer that is not asked for but at hand; None: there is none within that time.
+    pub(super) async fn room_for(&self, bytes: usize, within: Duration) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        timeout(within, Arc::clone(&self.memory).acquire_many_owned(bytes)).await.ok()?.ok()
     }
 
     /// As [`Relays::pass`], for an answer that is looked into first.

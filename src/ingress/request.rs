@@ -20,6 +20,7 @@ use super::{
     decided::{Decided, Way},
     enrolled, framing,
     listener::Door,
+    page::Rests,
     tapped,
 };
 use crate::{
@@ -35,6 +36,7 @@ use crate::{
     },
     protocol::{self, Answer, BadRequest, InflateError, InflateLimits, Target},
     routing::{Facts, Inquiry, Person, Source, Sources, decide, unversioned},
+    shelf::Shelf,
     tap::Tap,
     telemetry::Histogram,
 };
@@ -53,6 +55,10 @@ pub struct Desk {
     pub relays: Relays,
     /// The wall clock.
     pub clock: Clock,
+    /// What Segment's CDN served last.
+    pub shelf: Arc<Shelf>,
+    /// When its hosts are not asked.
+    pub rests: Rests,
     /// What was configured.
     pub settings: Settings,
     /// What happened.
@@ -142,8 +148,8 @@ impl Desk {
             Target::Preflight => preflight(&parts.headers),
             Target::Health => said(&protocol::ACCEPTED),
             Target::Metrics => self.pass_metrics(parts, body).await,
-            Target::Settings => self.pass_settings(parts).await,
-            Target::Cdn => self.pass_cdn(parts).await,
+            Target::Settings => self.serve_page(parts, true).await,
+            Target::Cdn => self.serve_page(parts, false).await,
             Target::Unknown => self.pass_unknown(parts, body).await,
         }
     }

@@ -220,6 +220,9 @@ pub const EVIDENCE_DIR: &str = "evidence";
 /// The directory in the data directory in which the census is kept; the same holds for it.
 pub const CENSUS_DIR: &str = "census";
 
+/// The directory in the data directory in which pages of Segment's CDN are kept; the same holds for it.
+pub const PAGES_DIR: &str = "pages";
+
 #[cfg(test)]
 pub(crate) use self::{
     model_disk::{Lie, ModelDisk, Trouble},

@@ -65,7 +65,7 @@ impl Name {
         if name == CHANGES {
             return Self::Changes;
         }
-        let is_others = [super::KILL_FILE, super::EVIDENCE_DIR, super::CENSUS_DIR].contains(&name);
+        let is_others = [super::KILL_FILE, super::EVIDENCE_DIR, super::CENSUS_DIR, super::PAGES_DIR].contains(&name);
         if is_others || name.strip_suffix(UNFINISHED).unwrap_or(name) == super::ADMIN_SOCKET {
             return Self::Socket;
         }

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 /// An answer to a client, before it is put on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// 200, 400 or 429: nothing else is ever ours to say, as any other 4xx makes SDKs delete data and anything but 200 loops
+    /// 200, 400 or 429, and 404 for a script that is nowhere: nothing else is ever ours to say, as any other 4xx makes SDKs delete data and anything but 200 loops
     /// some of them (clients.md 4.1 to 4.3).
     pub status: StatusCode,
     /// Of `body`.
@@ -26,12 +26,21 @@ pub const PIXEL: Answer = Answer { status: StatusCode::OK, content_type: "image/
 /// A transparent GIF of one pixel.
 const GIF: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
 
+/// No such page is kept, and Segment is not asked for it any more. Never said to an event.
+pub const ABSENT: Answer = Answer {
+    status: StatusCode::NOT_FOUND,
+    content_type: "application/json",
+    body: br#"{"success":false,"message":"not found","code":"not_found"}"#,
+    retry_after_s: None,
+};
+
 /// The request can never be taken: Segment's own 400 (protocol.md 1.6).
 #[must_use]
 pub const fn bad_request(what: BadRequest) -> Answer {
     let body: &'static [u8] = match what {
         BadRequest::TooLarge => br#"{"success":false,"message":"Exceed payload limit","code":"invalid_request"}"#,
         BadRequest::CutOff => br#"{"success":false,"message":"the body ended early","code":"invalid_request"}"#,
+        BadRequest::Unreadable => br#"{"success":false,"message":"malformed JSON","code":"invalid_request"}"#,
         BadRequest::Ambiguous => br#"{"success":false,"message":"malformed request","code":"invalid_request"}"#,
     };
     Answer { status: StatusCode::BAD_REQUEST, content_type: "application/json", body, retry_after_s: None }
@@ -44,6 +53,8 @@ pub enum BadRequest {
     TooLarge,
     /// The client went away within its body, or framed it wrong; it will hardly read this.
     CutOff,
+    /// It is no JSON, and there is no Segment to judge it.
+    Unreadable,
     /// Two readers could take it for two different requests; no SDK sends such a one.
     Ambiguous,
 }

@@ -11,13 +11,13 @@ mod path;
 mod pixel;
 mod settings;
 
-pub use answer::{ACCEPTED, Answer, BadRequest, PIXEL, bad_request, busy, cors, preflight};
+pub use answer::{ABSENT, ACCEPTED, Answer, BadRequest, PIXEL, bad_request, busy, cors, preflight};
 pub use copy::{Edits, SegmentCopy, needs_edit, segment_copy};
 pub use inflate::{InflateError, InflateLimits, inflate};
 pub use key::{Claims, basic_credentials, claims, is_bearer};
-pub use path::{Target, classify};
+pub use path::{Target, classify, masked_path, page_key};
 pub use pixel::{pixel_event, pixel_path};
-pub use settings::rewrite_api_host;
+pub use settings::{api_host, are_settings, destinations, rewrite_api_host};
 
 /// The largest request that Segment takes, inflated (protocol.md 1.5: 500 KB; SDKs send up to 512,000 bytes). Above it Segment
 /// answers 400, and RudderStack up to 4 MB does not.

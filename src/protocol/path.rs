@@ -79,6 +79,20 @@ fn fetched(method: &Method, path: &str) -> Target {
 /// What Segment's own reference proxy sends to the CDN (protocol.md 1.9).
 const CDN: [&str; 4] = ["/v1/projects/", "/analytics.js/", "/analytics-next/", "/next-integrations/"];
 
+/// The write key that a path of the CDN names; None: the page is everybody's, or the path is none of the CDN's (protocol.md 1.9).
+#[must_use]
+pub fn page_key(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("/v1/projects/").or_else(|| path.strip_prefix("/analytics.js/v1/"))?;
+    let key = rest.split('/').next().unwrap_or_default();
+    (!key.is_empty()).then_some(key)
+}
+
+/// A path of the CDN as it may be told: without the write key in it.
+#[must_use]
+pub fn masked_path(path: &str) -> String {
+    page_key(path).map_or_else(|| path.to_owned(), |key| path.replacen(key, "***", 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +135,19 @@ mod tests {
     fn no_other_spelling_is_an_event_path() {
         for path in ["//v1/track", "/v1/track/../batch", "/v1/%74rack", "/v1/track;x", "/V1/track", "/v1/track//", "/v1/", "/v1"] {
             assert_eq!(classify(&Method::POST, path), Target::Unknown, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_page_names_its_key_and_is_told_without_it() {
+        let table = [
+            ("/v1/projects/wk_test_a/settings", Some("wk_test_a"), "/v1/projects/***/settings"),
+            ("/analytics.js/v1/wk_test_a/analytics.min.js", Some("wk_test_a"), "/analytics.js/v1/***/analytics.min.js"),
+            ("/analytics-next/bundles/x.js", None, "/analytics-next/bundles/x.js"),
+            ("/v1/projects//settings", None, "/v1/projects//settings"),
+        ];
+        for (path, key, masked) in table {
+            assert_eq!((page_key(path), masked_path(path).as_str()), (key, masked));
         }
     }
 }

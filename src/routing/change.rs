@@ -90,6 +90,10 @@ pub enum Deed {
     Redrive(Sifted),
     /// Entries of the quarantine are given up.
     GiveUp(Sifted),
+    /// Segment is not contacted for a source any more: its events go to `RudderStack` alone, whatever its route and rules say.
+    Retire(SourceId),
+    /// A retired source has its route back.
+    Unretire(SourceId),
     /// A lane is held.
     Hold(SourceId, Destination),
     /// A held lane goes on.
@@ -202,6 +206,8 @@ enum Verb {
     ReplayStep,
     Ramp,
     RampMove,
+    Retire,
+    Unretire,
     Hold,
     Release,
     Finding,
@@ -251,6 +257,8 @@ impl Change {
             },
             Deed::Redrive(sifted) => Written { change: Verb::Redrive, sifted: Some(sifted.clone()), ..Written::default() },
             Deed::GiveUp(sifted) => Written { change: Verb::GiveUp, sifted: Some(sifted.clone()), ..Written::default() },
+            Deed::Retire(source) => Written { change: Verb::Retire, source: Some(source.to_string()), ..Written::default() },
+            Deed::Unretire(source) => Written { change: Verb::Unretire, source: Some(source.to_string()), ..Written::default() },
             Deed::Hold(source, destination) => Written::lane(Verb::Hold, source, *destination),
             Deed::Release(source, destination) => Written::lane(Verb::Release, source, *destination),
             Deed::Finding(finding) => Written { change: Verb::Finding, finding: Some((**finding).clone()), ..Written::default() },
@@ -310,6 +318,8 @@ impl Change {
             Verb::Purge => Deed::Purge(source?, destination()),
             Verb::Redrive => Deed::Redrive(sifted?),
             Verb::GiveUp => Deed::GiveUp(sifted?),
+            Verb::Retire => Deed::Retire(source?),
+            Verb::Unretire => Deed::Unretire(source?),
             Verb::Hold => Deed::Hold(source?, destination()?),
             Verb::Release => Deed::Release(source?, destination()?),
             Verb::Finding => Deed::Finding(Box::new(finding?)),
@@ -384,6 +394,8 @@ mod tests {
             Deed::GiveUp(Sifted { entry: Some(3), events: 1, ..Sifted::default() }),
             Deed::Purge(source.clone(), None),
             Deed::Purge(source.clone(), Some(rudder)),
+            Deed::Retire(source.clone()),
+            Deed::Unretire(source.clone()),
             Deed::Hold(source.clone(), segment),
             Deed::Release(source, rudder),
             Deed::Finding(Box::new(FindingDecision {

@@ -127,6 +127,7 @@ mod tests {
             segment_keys: vec![Secret::new("wk_test_a")],
             rudderstack_key: None,
             region: Region::Us,
+            is_retired: false,
             route: Route::from(route.parse::<Stage>().unwrap()),
             rate_limits: PerDestination::default(),
             rules: Vec::new(),

@@ -8,7 +8,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{Change, Course, Deed, Route};
-use crate::model::{Destination, RateLimit, Revision, SourceId};
+use crate::model::{Destination, RateLimit, Revision, SourceId, WallTime};
 
 /// A line's seal: the SHA-256 of the seal before it and of what it says, in hexadecimal digits. Whoever changes, removes or moves
 /// a line breaks the seals from there on; only whoever writes all of them anew does not.
@@ -29,6 +29,8 @@ pub struct History {
     reloads: HashMap<SourceId, Revision>,
     /// The change that turned the kill switch on, by its place; None: it is off.
     killed: Option<usize>,
+    /// Since when Segment is not contacted for a source.
+    retired: HashMap<SourceId, WallTime>,
     /// Each source's newest ramp, running or over.
     ramps: BTreeMap<SourceId, Course>,
 }
@@ -117,6 +119,12 @@ impl History {
             Deed::Ramp(ramp) => {
                 self.ramps.insert(ramp.source.clone(), Course::begun(&change, ramp));
             }
+            Deed::Retire(source) => {
+                self.retired.insert(source.clone(), change.at);
+            }
+            Deed::Unretire(source) => {
+                self.retired.remove(source);
+            }
             Deed::KillOn => self.killed = Some(self.changes.len()),
             Deed::KillOff => self.killed = None,
             Deed::Reload { sources } => self.reloads.extend(sources.iter().map(|source| (source.clone(), change.revision))),
@@ -179,6 +187,12 @@ impl History {
         self.killed.map(|place| &self.changes[place])
     }
 
+    /// Since when Segment is not contacted for a source; None: it is, as its route says.
+    #[must_use]
+    pub fn retired(&self, source: &SourceId) -> Option<WallTime> {
+        self.retired.get(source).copied()
+    }
+
     /// A source's newest ramp, running or over; None: it never had one.
     #[must_use]
     pub fn ramp(&self, source: &SourceId) -> Option<&Course> {
@@ -212,7 +226,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::WallTime, routing::Author};
+    use crate::routing::Author;
 
     fn change(revision: u64, deed: Deed) -> Change {
         let at = WallTime::from_millis(1_700_000_000_000);
@@ -232,6 +246,7 @@ mod tests {
             Deed::KillOn,
             route("web", "both", "cutover=50%"),
             Deed::KillOff,
+            Deed::Retire(SourceId::parse("web").unwrap()),
         ];
         for (revision, deed) in (1..).zip(deeds) {
             let change = change(revision, deed);
@@ -246,11 +261,12 @@ mod tests {
         let (history, lines) = written();
         let again = History::read(lines.as_bytes());
         assert_eq!(again.changes(), history.changes());
-        assert_eq!((again.seal(), again.broken(), again.lines()), (history.seal(), &[][..], 5));
+        assert_eq!((again.seal(), again.broken(), again.lines()), (history.seal(), &[][..], 6));
         let web = SourceId::parse("web").unwrap();
         assert_eq!(again.route(&web).map(|(revision, route)| (revision.0, route.to_string())), Some((4, "cutover=50%".to_owned())));
         assert_eq!(again.route(&SourceId::parse("tv").unwrap()), None);
         assert!(again.killed().is_none());
+        assert_eq!([&web, &SourceId::parse("ios").unwrap()].map(|source| again.retired(source).is_some()), [true, false]);
         let at = |revision| again.route_at(&web, Revision(revision)).map(|route| route.to_string()).unwrap();
         assert_eq!([at(0), at(1), at(3), at(4), at(9)], ["segment-only", "both", "both", "cutover=50%", "cutover=50%"]);
         let to_kill: String = lines.split_inclusive('\n').take(3).collect();

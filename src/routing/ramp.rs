@@ -249,8 +249,13 @@ impl Course {
             Deed::KillOn if self.is_alive() && self.state != CourseState::Paused(Pause::ByHand) => {
                 (self.state, self.untold) = (CourseState::Paused(Pause::Killed), Some(change.revision));
             }
+            Deed::Retire(source) if *source == self.ramp.source && self.is_alive() => self.cancelled(change),
             _ => {}
         }
+    }
+
+    fn cancelled(&mut self, change: &Change) {
+        (self.state, self.untold) = (CourseState::Ended(End::Cancelled(change.revision)), Some(change.revision));
     }
 
     fn done(&mut self, change: &Change, done: RampMove) {
@@ -276,7 +281,7 @@ impl Course {
             }
             (self.place, self.moved_at) = (place, change.at);
         } else {
-            (self.state, self.untold) = (CourseState::Ended(End::Cancelled(change.revision)), Some(change.revision));
+            self.cancelled(change);
         }
     }
 

@@ -32,6 +32,8 @@ pub struct Source {
     pub route: Route,
     /// What of it goes another way; the first rule that matches an event wins.
     pub rules: Vec<Rule>,
+    /// Whether Segment is not contacted for it any more. The configuration never says so; an operator does.
+    pub is_retired: bool,
     /// Its own limits in events per second, beside its destinations'.
     pub rate_limits: PerDestination<RateLimit>,
 }

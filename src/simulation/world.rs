@@ -302,6 +302,7 @@ fn source(index: usize, route: &str) -> Source {
         segment_keys: vec![Secret::new(format!("wk_test_segment_{index}"))],
         rudderstack_key: Some(Secret::new(format!("wk_test_rudder_{index}"))),
         region: Region::Us,
+        is_retired: false,
         route: Route::from(route.parse::<Stage>().expect("it is a stage")),
         rules: Vec::new(),
         rate_limits: PerDestination { segment: RateLimit::None, rudderstack: RateLimit::None },

@@ -12,6 +12,7 @@ mod problem;
 mod quarantine;
 mod ramp;
 mod replay;
+mod retirement;
 mod route;
 mod sent;
 mod series;
@@ -31,6 +32,7 @@ pub use problem::{Problem, ProblemCode};
 pub use quarantine::{QuarantineDetail, QuarantineEntry, QuarantineMoved, QuarantinePage, QuarantinePick};
 pub use ramp::{GateStatus, RampAnswer, RampAsked, RampBegun, RampStatus, RampStepAsked, Ramps};
 pub use replay::{ReplayAnswer, ReplayAsked, ReplayJob, ReplayPlan, ReplayStepAsked, Replays};
+pub use retirement::{RetireAsked, RetireItem, Retirement};
 pub use route::{
     AppShare, AuditVerdict, Impact, KeyMoved, KillAsked, KillStatus, Recent, ReloadAnswer, ReloadAsked, RouteAsked, RouteChanged,
     RouteEvent, RouteHistory, RouteShares, Routes, RoutesChanged, Shift, SourceRoute, SourceRule, UndoAsked,
@@ -90,6 +92,8 @@ pub mod schema {
     pub const RAMP_BEGUN: &str = "segue.ramp-begun/v1";
     /// [`PurgeAnswer`](super::PurgeAnswer)
     pub const PURGE: &str = "segue.purge/v1";
+    /// [`Retirement`](super::Retirement)
+    pub const RETIREMENT: &str = "segue.retirement/v1";
     /// [`Status`](super::Status)
     pub const STATUS: &str = "segue.status/v1";
     /// [`Snapshot`](super::Snapshot)

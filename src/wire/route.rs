@@ -34,6 +34,9 @@ pub struct SourceRoute {
     /// What of it goes another way, as the configuration says; the first rule that matches an event wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<SourceRule>,
+    /// Since when Segment is not contacted for it; None: it is not retired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired_at: Option<String>,
 }
 
 /// One rule of a source.

@@ -49,7 +49,7 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Trouble {
     /// One word, for scripts: `journal_full`, `journal_broken`, `lane_parked`, `quarantine_full`, `over_quota`, `unreachable`,
-    /// `unconfigured`, `config_refused`, `history_broken`.
+    /// `unconfigured`, `config_refused`, `history_broken`, `settings_leak`.
     pub kind: String,
     /// The source's id; None: it is no single source's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -170,6 +170,7 @@ pub fn source(name: &str, segment_key: &str, rudder_key: &str, route: &str) -> S
         segment_keys: vec![Secret::new(segment_key)],
         rudderstack_key: Some(Secret::new(rudder_key)),
         region: Region::Us,
+        is_retired: false,
         route: Route::from(route.parse::<RouteStage>().unwrap()),
         rules: Vec::new(),
         rate_limits: PerDestination { segment: RateLimit::None, rudderstack: RateLimit::None },
