@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arc_swap::ArcSwap;
-
 use crate::{
     census::{Census, Predictions},
     control::{Ramps, Reloader, ReplayState, Replayer, Switchboard},
     delivery::Delivery,
     evidence::{Agreement, Basis, Evidence, Parity},
-    ingress::{Counters, Desk},
+    ingress::Desk,
     journal::{Health, Journal, SpillQuota},
     model::Destination,
     routing::{CourseState, Sources},
@@ -18,18 +16,13 @@ use crate::{
 };
 
 /// Registers everything that is read at scrape time.
-pub(super) fn register(
-    exposition: &Exposition,
-    counters: &Arc<Counters>,
-    journal: &Journal,
-    delivery: &Delivery,
-    sources: &Arc<ArcSwap<Sources>>,
-    certificates: Option<&Certificates>,
-) {
+pub(super) fn register(exposition: &Exposition, desk: &Arc<Desk>, delivery: &Delivery, certificates: Option<&Certificates>) {
+    let (journal, counters) = (&desk.journal, &desk.counters);
     let syncs = exposition.histogram("segue_journal_fsync_duration_seconds", "One fdatasync of the journal", &[]);
     journal.observe_syncs(move |took| syncs.observe(took.as_secs_f64()));
     let counters = Arc::clone(counters);
     exposition.on_scrape(move |sheet| counters.fill(sheet));
+    register_pages(exposition, desk);
     let read = journal.clone();
     exposition.on_scrape(move |sheet| {
         ledger(sheet, &read);
@@ -41,7 +34,7 @@ pub(super) fn register(
     exposition.on_scrape(move |sheet| {
         sheet.gauge("segue_tap_on", "Whether somebody looks at events as they pass", &[], f64::from(u8::from(tap.is_on())));
     });
-    let sources = Arc::clone(sources);
+    let sources = Arc::clone(&desk.sources);
     exposition.on_scrape(move |sheet| routes(sheet, &sources.load()));
     if let Some(certificates) = certificates.cloned() {
         exposition.on_scrape(move |sheet| certificate(sheet, &certificates));
@@ -50,7 +43,7 @@ pub(super) fn register(
 
 /// Registers what is kept of Segment's CDN, and which apps take their settings here and send elsewhere.
 #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps doubles")]
-pub(super) fn register_pages(exposition: &Exposition, desk: &Arc<Desk>) {
+fn register_pages(exposition: &Exposition, desk: &Arc<Desk>) {
     let desk = Arc::clone(desk);
     exposition.on_scrape(move |sheet| {
         let pages = desk.shelf.list();
@@ -74,8 +67,9 @@ pub(super) fn register_pages(exposition: &Exposition, desk: &Arc<Desk>) {
     });
 }
 
-/// Registers what the switchboard tells.
-pub(super) fn register_routes(exposition: &Exposition, switchboard: &Switchboard) {
+/// Registers what the switchboard tells, and evidence.
+pub(super) fn register_routes(exposition: &Exposition, switchboard: &Switchboard, evidence: &Arc<Evidence>) {
+    register_evidence(exposition, evidence);
     let switchboard = switchboard.clone();
     exposition.on_scrape(move |sheet| {
         let standing = switchboard.standing();
@@ -125,7 +119,7 @@ pub(super) fn register_reloader(exposition: &Exposition, reloader: Option<&Reloa
 }
 
 /// How far both sides agree (ui.md 4.1: parity itself is a query, so that instances add up), and what is followed.
-pub(super) fn register_evidence(exposition: &Exposition, evidence: &Arc<Evidence>) {
+fn register_evidence(exposition: &Exposition, evidence: &Arc<Evidence>) {
     let evidence = Arc::clone(evidence);
     exposition.on_scrape(move |sheet| {
         for Parity { source, basis, track } in evidence.parity() {

@@ -214,14 +214,12 @@ impl Sidecar {
             memory: Arc::new(Semaphore::new(memory_permits(&config))),
             heavy: Desk::heavy(),
         });
-        figures::register_pages(&exposition, &desk);
-        figures::register(&exposition, &counters, &journal, &delivery, &sources, certificates.as_ref());
+        figures::register(&exposition, &desk, &delivery, certificates.as_ref());
         let keeper = certificates.as_ref().map(Certificates::keep_fresh);
         let switchboard =
             Switchboard::start(Arc::clone(&sources), config.rudderstack.is_some(), journal.clone(), delivery.control(), desk.clock.clone());
         let witness = Witness::start(Arc::clone(&evidence), switchboard.clone(), desk.clock.clone());
-        figures::register_routes(&exposition, &switchboard);
-        figures::register_evidence(&exposition, &evidence);
+        figures::register_routes(&exposition, &switchboard, &evidence);
         // Before the first request: a file that was there at the start counts for it.
         let kill_file = watch_kill_file(&config, &switchboard).await;
         // Not before what operators decided is in force: a limit or the kill switch holds from the first event on.

@@ -9,7 +9,7 @@ use super::{
     read::resolved,
     section::Section,
     session::{Session, Source},
-    value::{Count, Fault, File, Number, Size, Text, Wait},
+    value::{Count, Fault, File, NameServers, Number, Size, Text, Wait},
 };
 use crate::{
     delivery::{self, Batch, Pace},
@@ -102,6 +102,7 @@ fn client(session: &mut Session<'_>, section: &mut Section) -> upstream::Setting
     }
     upstream::Settings {
         ca_file,
+        resolver: section.value(session, "resolver", NameServers(Vec::new())).0,
         timeout: section.value(session, "timeout", Wait(default.timeout)).0,
         connect_timeout: section.value(session, "connect_timeout", Wait(default.connect_timeout)).0,
         idle_connections_max: section.value(session, "idle_connections_max", Count(default.idle_connections_max)).0,

@@ -69,6 +69,10 @@ pub(super) struct Patterns(pub Vec<Pattern>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Networks(pub Vec<IpNet>);
 
+/// A list of name servers: addresses, with a port when it is another one than DNS has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NameServers(pub Vec<SocketAddr>);
+
 impl Fault {
     pub(super) fn value(what: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { code: Code::WrongValue, what: what.into(), fix: fix.into() }
@@ -194,6 +198,24 @@ impl Value for Networks {
     }
     fn schema() -> Json {
         json!({ "type": "array", "items": { "type": "string" }, "examples": [["10.0.0.0/8", "127.0.0.1"]] })
+    }
+}
+
+impl Value for NameServers {
+    fn read(node: &Node) -> Result<Self, Fault> {
+        const FIX: &str = "write a list of addresses, like [\"1.1.1.1\", \"10.0.0.2:5353\"]";
+        let server = |text: &str| {
+            let parsed =
+                text.parse::<SocketAddr>().or_else(|_| text.parse().map(|address: std::net::IpAddr| SocketAddr::from((address, 53))));
+            parsed.map_err(|_| Fault::value(format!("`{text}` is no address of a name server"), FIX))
+        };
+        texts(node, FIX)?.into_iter().map(server).collect::<Result<_, _>>().map(Self)
+    }
+    fn show(&self) -> String {
+        self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+    fn schema() -> Json {
+        json!({ "type": "array", "items": { "type": "string" }, "examples": [["1.1.1.1", "10.0.0.2:5353"]] })
     }
 }
 

@@ -85,7 +85,7 @@ impl Desk {
         }
         let is_there = wanted.is_kept && self.shelf.has(&wanted.address);
         if wanted.is_retired || is_there && self.rests.is_on(wanted.address.site) {
-            let page = self.from_shelf(&wanted, &parts).await;
+            let page = self.last_good(&wanted, &parts).await;
             if page.is_some() || wanted.is_retired {
                 return page.unwrap_or_else(|| said(&protocol::ABSENT));
             }
@@ -118,13 +118,13 @@ impl Desk {
                 if parts.method == Method::GET {
                     drop(self.put_by(wanted, &head, &body));
                 }
-                self.hand_on(wanted, head, body)
+                self.hand_on(wanted, head, &body)
             }
             other => {
                 self.counters.relay_failures.add(u64::from(other.is_err()));
-                match (self.from_shelf(wanted, &parts).await, other) {
+                match (self.last_good(wanted, &parts).await, other) {
                     (Some(page), _) => page,
-                    (None, Ok((head, body))) => self.hand_on(wanted, head, body),
+                    (None, Ok((head, body))) => self.hand_on(wanted, head, &body),
                     (None, Err(error)) => {
                         tracing::debug!(event = "relay_failed", %error);
                         said(&protocol::busy(RETRY_AFTER_S))
@@ -221,7 +221,7 @@ impl Desk {
     }
 
     /// The last good copy. None: there is none, or no memory for it at this moment.
-    async fn from_shelf(&self, wanted: &Wanted, parts: &Parts) -> Option<Reply> {
+    async fn last_good(&self, wanted: &Wanted, parts: &Parts) -> Option<Reply> {
         if !wanted.is_kept {
             return None;
         }
@@ -249,13 +249,13 @@ impl Desk {
         let body = if as_it_is { page.body } else { page.plain()? };
         let share = self.relays.room_for(body.len(), self.settings.limits.relay_timeout).await?;
         self.counters.pages_from_shelf.add(1);
-        Some(self.hand_on(wanted, head, held(body, share)))
+        Some(self.hand_on(wanted, head, &held(body, share)))
     }
 
     /// Settings are handed on with `apiHost` pointing here; anything else, and what cannot be rewritten, as it is.
-    fn hand_on(&self, wanted: &Wanted, head: response::Parts, body: Bytes) -> Reply {
+    fn hand_on(&self, wanted: &Wanted, head: response::Parts, body: &Bytes) -> Reply {
         let public_host = self.settings.public_host.as_ref().filter(|_| wanted.is_settings && head.status == StatusCode::OK);
-        let rewritten = public_host.and_then(|host| protocol::rewrite_api_host(&body, host));
+        let rewritten = public_host.and_then(|host| protocol::rewrite_api_host(body, host));
         // The answer's share of memory stays taken until the client has what was made of it.
         let body = rewritten.map_or_else(|| body.clone(), |rewritten| held(rewritten, body.clone()));
         Response::from_parts(head, Full::new(body))

@@ -253,7 +253,9 @@ fn write(shared: &Shared, run: &Run, name: SpillName) -> io::Result<Option<Writt
             return Err(error);
         }
         // Whatever is damaged is not in the spill, so no lane finds the place any more: its events are counted when they are missed.
-        damaged.into_iter().for_each(|position| note_damage(shared, position));
+        for position in damaged {
+            note_damage(shared, position);
+        }
     }
     let Some(writing) = writing else { return Ok(None) };
     #[cfg(test)]

@@ -289,7 +289,7 @@ mod tests {
         moved.swap(0, 1);
         assert_eq!(broken(moved), [1, 2, 3]);
         let mut bits = owned();
-        bits[4].replace_range(0..1, "z");
-        assert_eq!(broken(bits), [5]);
+        bits[5].replace_range(0..1, "z");
+        assert_eq!(broken(bits), [6]);
     }
 }

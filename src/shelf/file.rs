@@ -223,7 +223,11 @@ fn checksum(line: &[u8]) -> Result<u32, ReadError> {
     let line = std::str::from_utf8(line).ok().and_then(|line| line.strip_suffix('\n')).ok_or(ReadError::NoPage)?;
     let [WORD, version, checksum] = line.split(' ').collect::<Vec<_>>()[..] else { return Err(ReadError::NoPage) };
     match version.parse() {
-        Ok(VERSION) => u32::from_str_radix(checksum, 16).map_err(|_| ReadError::NoPage),
+        Ok(VERSION) => {
+            let read = u32::from_str_radix(checksum, 16).map_err(|_| ReadError::NoPage)?;
+            // Other spellings of a number are none of ours.
+            if first_line(read).trim_end() == line { Ok(read) } else { Err(ReadError::NoPage) }
+        }
         Ok(other) => Err(ReadError::Version(other)),
         Err(_) => Err(ReadError::NoPage),
     }

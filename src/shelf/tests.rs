@@ -1,3 +1,5 @@
+//! What is kept is there after a restart, whole or not at all.
+
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;

@@ -15,6 +15,7 @@ use crate::upstream::{
     lease::{History, Lease},
     origin::{Origin, Protocol},
     pool::{Pool, Wanted},
+    resolve::Resolver,
     roots,
 };
 
@@ -60,7 +61,8 @@ impl Upstream {
         // Reading the usual roots takes milliseconds, and plain HTTP has no use for them.
         let is_plain = origin.server_name.is_none() && settings.ca_file.is_none() && settings.extra_roots.is_empty();
         let roots = if is_plain { RootCertStore::empty() } else { roots::load(settings)? };
-        let connector = Connector::new(Arc::clone(&origin), settings.addresses, roots).map_err(UpstreamError::Tls)?;
+        let connector = Connector::new(Arc::clone(&origin), settings.addresses, Resolver::new(&settings.resolver), roots)
+            .map_err(UpstreamError::Tls)?;
         let pool = Pool::new(connector, settings.idle_connections_max);
         Ok(Self { origin, pool, timeout: settings.timeout, connect_timeout: settings.connect_timeout })
     }

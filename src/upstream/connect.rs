@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     io,
-    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,7 +19,6 @@ use rustls::{ClientConfig, RootCertStore, client::Resumption, pki_types::ServerN
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::TcpStream,
-    sync::Semaphore,
     task::JoinSet,
     time::{Instant, timeout},
 };
@@ -27,10 +26,8 @@ use tokio_rustls::TlsConnector;
 
 #[cfg(test)]
 use crate::upstream::dial::dial;
-use crate::upstream::{Addresses, Fault, address::is_public, origin::Origin};
+use crate::upstream::{Addresses, Fault, address::is_public, origin::Origin, resolve::Resolver};
 
-/// A resolver that hangs holds threads; so many of them, and no more.
-const LOOKUPS_MAX: usize = 2;
 /// How long addresses may be used again while the resolver fails. The certificate still has to fit.
 const STALE_ADDRESSES_AGE_MAX: Duration = Duration::from_hours(1);
 /// How many addresses of a name are tried.
@@ -53,7 +50,7 @@ pub(super) struct Connector {
     origin: Arc<Origin>,
     addresses: Addresses,
     tls: Option<Secure>,
-    lookups: Arc<Semaphore>,
+    resolver: Resolver,
     last_found: Mutex<Option<(Instant, Vec<IpAddr>)>>,
 }
 
@@ -90,12 +87,12 @@ impl Connector {
     /// # Errors
     ///
     /// When the TLS library refuses the protocol versions, which no setting can bring about.
-    pub(super) fn new(origin: Arc<Origin>, addresses: Addresses, roots: RootCertStore) -> Result<Self, rustls::Error> {
+    pub(super) fn new(origin: Arc<Origin>, addresses: Addresses, resolver: Resolver, roots: RootCertStore) -> Result<Self, rustls::Error> {
         let tls = match origin.server_name.clone() {
             None => None,
             Some(name) => Some(Secure { connector: TlsConnector::from(Arc::new(client_config(roots)?)), name }),
         };
-        Ok(Self { origin, addresses, tls, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)), last_found: Mutex::new(None) })
+        Ok(Self { origin, addresses, tls, resolver, last_found: Mutex::new(None) })
     }
 
     /// A new connection. The name is resolved anew for each, so that a change of the upstream's addresses is followed.
@@ -118,7 +115,7 @@ impl Connector {
         if let Ok(literal) = self.origin.host.parse() {
             return Ok(vec![literal]);
         }
-        let looked_up = self.look_up().await;
+        let looked_up = self.resolver.look_up(&self.origin.host, self.origin.port).await;
         let mut last_found = self.last_found.lock().unwrap_or_else(PoisonError::into_inner);
         match (looked_up, last_found.as_ref()) {
             (Ok(found), _) => {
@@ -130,18 +127,6 @@ impl Connector {
         }
     }
 
-    async fn look_up(&self) -> io::Result<Vec<IpAddr>> {
-        let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
-        let (host, port) = (self.origin.host.clone(), self.origin.port);
-        let found = tokio::task::spawn_blocking(move || {
-            let found = (host.as_str(), port).to_socket_addrs().map(|addresses| addresses.map(|address| address.ip()).collect());
-            drop(permit);
-            found
-        });
-        let found: Vec<IpAddr> = found.await.map_err(io::Error::other)??;
-        if found.is_empty() { Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")) } else { Ok(found) }
-    }
-
     fn acceptable(&self, found: &[IpAddr]) -> Result<Vec<IpAddr>, Failure> {
         let acceptable: Vec<IpAddr> = match self.addresses {
             Addresses::Any => found.to_vec(),
@@ -149,7 +134,10 @@ impl Connector {
         };
         if acceptable.is_empty() {
             let refused = found.first().map_or_else(String::new, IpAddr::to_string);
-            let why = format!("{} leads to {refused}, which is not a public address (is it redirected to segue itself?)", self.origin.host);
+            let hint =
+                if self.resolver.heeds_hosts_file() { "; `resolver` in [segment] asks a name server that knows the real one" } else { "" };
+            let host = &self.origin.host;
+            let why = format!("{host} leads to {refused}, which is not a public address (is it redirected to segue itself?{hint})");
             return Err(Failure::new(Fault::Address, why));
         }
         Ok(acceptable)
@@ -260,7 +248,7 @@ mod tests {
     use super::*;
 
     fn connector(url: &str, addresses: Addresses) -> Connector {
-        Connector::new(Arc::new(Origin::parse(url).unwrap()), addresses, RootCertStore::empty()).unwrap()
+        Connector::new(Arc::new(Origin::parse(url).unwrap()), addresses, Resolver::new(&[]), RootCertStore::empty()).unwrap()
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod error;
 mod lease;
 mod origin;
 mod pool;
+mod resolve;
 mod roots;
 mod settings;
 

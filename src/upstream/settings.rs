@@ -1,6 +1,6 @@
 //! What a client of an upstream can be told.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// How one upstream is reached (`[segment]`, `[rudderstack]` in the configuration).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Settings {
     pub extra_roots: Vec<Vec<u8>>,
     /// Whether private, loopback and link-local addresses are acceptable.
     pub addresses: Addresses,
+    /// The name servers that are asked for its addresses, one after the other; empty: the system is asked.
+    pub resolver: Vec<SocketAddr>,
     /// From the start of a request to the end of its answer.
     pub timeout: Duration,
     /// Until a connection, TLS included, stands.
@@ -37,6 +39,7 @@ impl Default for Settings {
             ca_file: None,
             extra_roots: Vec::new(),
             addresses: Addresses::Any,
+            resolver: Vec::new(),
             timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             idle_connections_max: 32,
