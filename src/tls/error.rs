@@ -129,7 +129,9 @@ pub enum RotateError {
         dir: PathBuf,
     },
     /// A running listener may still show the old certificate.
-    #[error("the switch was just now, and a running segue may show the old certificate for some seconds more\n  Nothing was changed.\n  Again in {wait_s} s: segue certs rotate --finish")]
+    #[error(
+        "the switch was just now, and a running segue may show the old certificate for some seconds more\n  Nothing was changed.\n  Again in {wait_s} s: segue certs rotate --finish"
+    )]
     TooSoon {
         /// How long to wait.
         wait_s: i64,

@@ -32,5 +32,5 @@ pub use error::{ExportError, InitError, RotateError, TlsError};
 pub use export::{Exported, Part, export};
 pub use rotation::{cancel, finish, prepare, switch};
 pub use settings::{Mode, Settings};
-pub use standing::{Phase, Role, Root, Standing};
+pub use standing::{OwnCertificate, Phase, Role, Root, Standing};
 pub use usual::Usual;

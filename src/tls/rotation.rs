@@ -37,17 +37,17 @@ pub fn prepare(dir: &Path, names: Option<&[String]>, now: WallTime) -> Result<Ma
     }
 }
 
-/// Puts the prepared authority in service, after it was checked as a client would that trusts nothing but its root and asks for
-/// `names`; None: for the names that it was made for. A running listener shows it within five seconds.
+/// Puts the prepared authority in service, after it was checked as a client would that trusts nothing but its root, for each of
+/// its names. A running listener shows it within five seconds. One that was cut off is brought to its end.
 ///
 /// # Errors
 ///
 /// When nothing is prepared, when what is prepared cannot serve, when a file cannot be moved; what serves then goes on serving.
-pub fn switch(dir: &Path, names: Option<&[String]>, now: WallTime) -> Result<Standing, RotateError> {
+pub fn switch(dir: &Path, now: WallTime) -> Result<Standing, RotateError> {
     let standing = Standing::read(dir, now)?;
     match standing.phase {
         Phase::Prepared => {
-            check(&dir.join(NEXT), names, now)?;
+            check(&dir.join(NEXT), now)?;
             keep_root(dir)?;
             promote(dir)?;
         }
@@ -130,9 +130,7 @@ fn discard(dir: &Path, name: &str) -> Result<(), InitError> {
 /// What apps trust today, kept before anything else happens.
 fn keep_root(dir: &Path) -> Result<(), InitError> {
     let path = dir.join(PREVIOUS_ROOT);
-    fs::read(dir.join(ROOT))
-        .and_then(|root| files::write(&path, &root, 0o644))
-        .map_err(|source| InitError::Write { path, source })
+    fs::read(dir.join(ROOT)).and_then(|root| files::write(&path, &root, 0o644)).map_err(|source| InitError::Write { path, source })
 }
 
 /// The renames. The key goes first and decides; what has gone already, before a crash, is passed over.
@@ -145,19 +143,18 @@ fn promote(dir: &Path) -> Result<(), InitError> {
     discard(dir, NEXT)
 }
 
-fn check(next: &Path, names: Option<&[String]>, now: WallTime) -> Result<(), RotateError> {
+fn check(next: &Path, now: WallTime) -> Result<(), RotateError> {
     let unfit = |source| RotateError::Unfit { dir: next.to_owned(), source };
     let standing = Standing::read(next, now).map_err(unfit)?;
     let content = Content::read(&Mode::LocalCa { dir: next.to_owned() }).map_err(unfit)?;
-    let names = names.unwrap_or(&standing.names);
-    let served = leaf::issue(next, &content, names, now).map_err(unfit)?;
+    let served = leaf::issue(next, &content, &standing.names, now).map_err(unfit)?;
     let path = next.join(ROOT);
     let root = served::read_file(&path).map_err(unfit)?;
     let anchor = CertificateDer::from_pem_slice(&root).map_err(|_| {
         let source = io::Error::from(io::ErrorKind::InvalidData);
         unfit(TlsError::Read { path: path.clone(), source })
     })?;
-    leaf::verify(&served, &anchor, names, now).map_err(|source| unfit(TlsError::Setup(source)))
+    leaf::verify(&served, &anchor, &standing.names, now).map_err(|source| unfit(TlsError::Setup(source)))
 }
 
 /// Where an authority is made before it has its name.

@@ -163,7 +163,8 @@ impl Standing {
         let issuer = parsed.issuer().iter_common_name().find_map(|name| name.as_str().ok()).unwrap_or_default();
 
         let mut roots: Vec<Root> = Vec::new();
-        for (path, other) in [(dir.join(ROOT), Role::Previous), (dir.join(NEXT).join(ROOT), Role::Next), (dir.join(PREVIOUS_ROOT), Role::Previous)]
+        for (path, other) in
+            [(dir.join(ROOT), Role::Previous), (dir.join(NEXT).join(ROOT), Role::Next), (dir.join(PREVIOUS_ROOT), Role::Previous)]
         {
             let Some(read) = served::read_file_there(&path)? else { continue };
             let root = Root::of_pem(&read, other).ok_or_else(|| garbage(&path))?;
@@ -196,6 +197,45 @@ impl Standing {
     #[must_use]
     pub fn expires_at(&self) -> WallTime {
         self.serving().expires_at.min(self.intermediate_expires_at)
+    }
+}
+
+/// A certificate of the user's own (`mode = "files"`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnCertificate {
+    /// The chain's file.
+    pub path: PathBuf,
+    /// The subject's common name; empty when it has none, as many do.
+    pub subject: String,
+    /// SHA-256, in hex with colons.
+    pub fingerprint: String,
+    /// The host names that it is for.
+    pub names: Vec<String>,
+    /// When it ends.
+    pub expires_at: WallTime,
+}
+
+impl OwnCertificate {
+    /// Reads the first certificate of the chain, which is what clients see.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or is none.
+    pub fn read(path: &Path) -> Result<Self, TlsError> {
+        let garbage = || TlsError::Content { path: path.to_owned(), reason: "its first certificate cannot be read".to_owned() };
+        let certificate = CertificateDer::from_pem_slice(&served::read_file(path)?).map_err(|_| garbage())?;
+        let validity = Validity::of(&certificate).ok_or_else(garbage)?;
+        let (_, parsed) = parse_x509_certificate(&certificate).map_err(|_| garbage())?;
+        let alternatives = parsed.subject_alternative_name().ok().flatten();
+        let listed = alternatives.map(|found| found.value.general_names.as_slice()).unwrap_or_default();
+        let names = listed.iter().filter_map(|name| if let GeneralName::DNSName(name) = name { Some((*name).to_owned()) } else { None });
+        Ok(Self {
+            path: path.to_owned(),
+            subject: common_name(&parsed).unwrap_or_default(),
+            fingerprint: fingerprint(&certificate),
+            names: names.collect(),
+            expires_at: validity.expires_at,
+        })
     }
 }
 
