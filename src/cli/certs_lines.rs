@@ -62,8 +62,9 @@ pub fn quoted(text: &str) -> String {
     if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
+/// No password: it would only have Java look at a checksum, and would make the value two words.
 fn java(keystore: &str) -> String {
-    format!("-Djavax.net.ssl.trustStore={keystore} -Djavax.net.ssl.trustStorePassword={}", Exported::KEYSTORE_PASSWORD)
+    format!("-Djavax.net.ssl.trustStore={keystore}")
 }
 
 fn php(bundle: &str) -> Vec<String> {

@@ -163,8 +163,6 @@ fn make_open_dir(dir: &Path) -> io::Result<()> {
 }
 
 impl Exported {
-    /// The password of [`Exported::keystore`], which keeps no secret.
-    pub const KEYSTORE_PASSWORD: &str = keystore::PASSWORD;
     /// What the config map is called.
     pub const CONFIG_MAP_NAME: &str = CONFIG_MAP_NAME;
 }

@@ -8,9 +8,6 @@ use sha1::{Digest, Sha1};
 
 use crate::model::WallTime;
 
-/// The password that Java's own stores have.
-pub(super) const PASSWORD: &str = "changeit";
-
 /// A store with these certificates, each under its name. Names are ASCII in lower case, each once.
 pub(super) fn of(certificates: &[(String, CertificateDer<'static>)], now: WallTime) -> Vec<u8> {
     let mut store = Vec::new();
@@ -47,3 +44,5 @@ const VERSION: u32 = 2;
 const TRUSTED: u32 = 2;
 /// What Java mixes into the checksum.
 const SALT: &[u8] = b"Mighty Aphrodite";
+/// The password that Java's own stores have.
+const PASSWORD: &str = "changeit";
