@@ -98,9 +98,9 @@ impl Store {
     pub fn add(&self, roots: &[&Root]) -> anyhow::Result<()> {
         match self {
             Self::System { updater } => {
-                fs::create_dir_all(SYSTEM_DIR).map_err(explained)?;
+                fs::create_dir_all(SYSTEM_DIR).map_err(|error| explained(&error))?;
                 for root in roots {
-                    write_open(&Path::new(SYSTEM_DIR).join(file_name(root)), &root.pem()).map_err(explained)?;
+                    write_open(&Path::new(SYSTEM_DIR).join(file_name(root)), &root.pem()).map_err(|error| explained(&error))?;
                 }
                 run(Command::new(updater).stdin(Stdio::null()))?;
             }
@@ -123,7 +123,7 @@ impl Store {
         match self {
             Self::System { updater } => {
                 for held in held {
-                    fs::remove_file(Path::new(SYSTEM_DIR).join(&held.name)).map_err(explained)?;
+                    fs::remove_file(Path::new(SYSTEM_DIR).join(&held.name)).map_err(|error| explained(&error))?;
                 }
                 // Afresh: without it a link to what is gone can stay.
                 run(Command::new(updater).arg("--fresh").stdin(Stdio::null()))?;
@@ -158,7 +158,7 @@ fn held_by_system() -> anyhow::Result<Vec<Held>> {
     for entry in entries {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else { continue };
-        if name.starts_with("segue-") && name.ends_with(".crt") {
+        if name.starts_with("segue-") && entry.path().extension().is_some_and(|extension| extension == "crt") {
             held.extend(ours(&fs::read(entry.path())?).map(|root| Held { root, name }));
         }
     }
@@ -220,7 +220,7 @@ fn write_open(path: &Path, content: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-fn explained(error: std::io::Error) -> anyhow::Error {
+fn explained(error: &std::io::Error) -> anyhow::Error {
     let advice = match error.kind() {
         ErrorKind::PermissionDenied => ": the system's store takes root; run it with sudo, or name a store of your own: --store nss",
         _ => "",

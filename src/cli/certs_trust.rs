@@ -52,7 +52,7 @@ pub fn trust(manner: &Manner, flags: &CertsTrustFlags, talk: &Talk) -> anyhow::R
         let prints = |roots: &[&Root]| roots.iter().map(|root| root.fingerprint.clone()).collect::<Vec<_>>();
         json!({ "store": store.word(), "present": prints(present), "added": prints(missing) })
     };
-    tell(talk, "segue.certs-trust/v1", flags.dry_run, plans.iter().map(object).collect(), lines)
+    tell(talk, "segue.certs-trust/v1", flags.dry_run, &plans.iter().map(object).collect::<Vec<_>>(), lines)
 }
 
 /// Takes roots of segue out of the stores, and nothing else.
@@ -85,7 +85,7 @@ pub fn untrust(manner: &Manner, flags: &CertsUntrustFlags, talk: &Talk) -> anyho
         lines.extend(held.iter().map(|held| format!("{}: {verb}: {} ({})", store.word(), named(&held.root), held.name)));
     }
     let object = |(store, held): &(Store, Vec<Held>)| json!({ "store": store.word(), "removed": held.iter().map(|held| held.root.fingerprint.clone()).collect::<Vec<_>>() });
-    tell(talk, "segue.certs-untrust/v1", flags.dry_run, plans.iter().map(object).collect(), lines)
+    tell(talk, "segue.certs-untrust/v1", flags.dry_run, &plans.iter().map(object).collect::<Vec<_>>(), lines)
 }
 
 /// Which roots are to go.
@@ -151,7 +151,7 @@ fn named(root: &Root) -> String {
     format!("{}, SHA-256 {}", root.subject, root.fingerprint)
 }
 
-fn tell(talk: &Talk, schema: &str, dry_run: bool, stores: Vec<Value>, mut lines: Vec<String>) -> anyhow::Result<Exit> {
+fn tell(talk: &Talk, schema: &str, dry_run: bool, stores: &[Value], mut lines: Vec<String>) -> anyhow::Result<Exit> {
     if dry_run {
         lines.push("Nothing was changed.".to_owned());
     }

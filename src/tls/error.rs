@@ -143,7 +143,7 @@ pub enum RotateError {
         dir: PathBuf,
         /// Why.
         #[source]
-        source: TlsError,
+        source: Box<TlsError>,
     },
     /// The directory is not a local CA that can be read.
     #[error(transparent)]

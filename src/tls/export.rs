@@ -122,8 +122,8 @@ impl Whole<'_> {
 
     fn config_map(&self) -> String {
         let text = |name: &str, text: &str| {
-            let lines: String = text.lines().map(|line| format!("    {line}\n")).collect();
-            format!("  {name}: |\n{lines}")
+            let lines: Vec<&str> = text.lines().collect();
+            format!("  {name}: |\n    {}\n", lines.join("\n    "))
         };
         format!(
             "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {CONFIG_MAP_NAME}\ndata:\n{}{}binaryData:\n  {KEYSTORE}: {}\n",

@@ -46,3 +46,19 @@ const TRUSTED: u32 = 2;
 const SALT: &[u8] = b"Mighty Aphrodite";
 /// The password that Java's own stores have.
 const PASSWORD: &str = "changeit";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The form is Java's, byte for byte; that Java reads it, a story asks Java.
+    #[test]
+    fn a_store_says_how_many_certificates_it_has_and_ends_with_its_checksum() {
+        let certificates: Vec<_> = ["a", "bb"].map(|name| (name.to_owned(), CertificateDer::from(vec![7, 7, 7]))).into();
+        let store = of(&certificates, WallTime::from_millis(1));
+        assert_eq!(store[..12], [0xFE, 0xED, 0xFE, 0xED, 0, 0, 0, 2, 0, 0, 0, 2]);
+        let entry = [&[0, 0, 0, 2, 0, 1, b'a', 0, 0, 0, 0, 0, 0, 0, 1, 0, 5][..], b"X.509", &[0, 0, 0, 3, 7, 7, 7]].concat();
+        assert_eq!(store[12..12 + entry.len()], entry);
+        assert_eq!(store.len(), 12 + 2 * entry.len() + 1 + 20);
+    }
+}

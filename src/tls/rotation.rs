@@ -144,7 +144,7 @@ fn promote(dir: &Path) -> Result<(), InitError> {
 }
 
 fn check(next: &Path, now: WallTime) -> Result<(), RotateError> {
-    let unfit = |source| RotateError::Unfit { dir: next.to_owned(), source };
+    let unfit = |source| RotateError::Unfit { dir: next.to_owned(), source: Box::new(source) };
     let standing = Standing::read(next, now).map_err(unfit)?;
     let content = Content::read(&Mode::LocalCa { dir: next.to_owned() }).map_err(unfit)?;
     let served = leaf::issue(next, &content, &standing.names, now).map_err(unfit)?;

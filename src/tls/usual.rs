@@ -35,7 +35,7 @@ impl Usual {
     }
 
     fn first(places: &[&str]) -> Result<Self, ExportError> {
-        let found = places.iter().filter_map(|place| Self::of(Path::new(place)).ok()).next();
+        let found = places.iter().find_map(|place| Self::of(Path::new(place)).ok());
         found.ok_or_else(|| ExportError::NoUsual { searched: places.join(", ") })
     }
 
