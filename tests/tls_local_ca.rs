@@ -22,7 +22,10 @@ use rustls::{
 use segue::{
     clock::Clock,
     model::LOCAL_CA_NAME,
-    tls::{Certificates, Existing, InitError, Made, Mode, Reload, Settings, TlsError, init},
+    tls::{
+        Certificates, Existing, InitError, Made, Mode, Phase, Reload, Role, RotateError, Settings, Standing, TlsError, cancel, finish,
+        init, prepare, switch,
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -444,6 +447,118 @@ async fn a_ca_that_is_replaced_is_served_without_a_restart() {
     };
     tokio::time::timeout(Duration::from_mins(1), replaced).await.unwrap();
     drop(keeper);
+}
+
+/// Where a crash can cut off a switch: after so many of its effects on the directory.
+fn cut_off(dir: &Path, effects: usize) {
+    if effects > 0 {
+        fs::copy(dir.join("root.pem"), dir.join("previous-root.pem")).unwrap();
+    }
+    for name in ["intermediate.key", "intermediate.pem", "root.pem"].into_iter().take(effects.saturating_sub(1)) {
+        fs::rename(dir.join("next").join(name), dir.join(name)).unwrap();
+    }
+    if effects > 4 {
+        fs::remove_dir(dir.join("next")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_switch_that_is_cut_off_anywhere_leaves_what_can_be_served_and_can_be_ended() {
+    for effects in 0..=5 {
+        let (dir, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let now = Clock::system().now();
+        let first = made(dir.path());
+        let running = load(dir.path());
+        let second = prepare(dir.path(), None, now).unwrap();
+        let (old, new) = (kept.path().join("old.pem"), kept.path().join("new.pem"));
+        fs::copy(&first.root, &old).unwrap();
+        fs::copy(&second.root, &new).unwrap();
+
+        cut_off(dir.path(), effects);
+        running.refresh();
+        assert_eq!(running.status().last_reload, Reload::Good, "{effects}");
+        let (serving, other) = if effects < 2 { (&old, &new) } else { (&new, &old) };
+        for certificates in [&running, &load(dir.path())] {
+            shake(certificates.server_config(), Arc::new(client(serving)), "api.segment.io").await.unwrap();
+            assert!(shake(certificates.server_config(), Arc::new(client(other)), "api.segment.io").await.is_err(), "{effects}");
+        }
+        let standing = Standing::read(dir.path(), now).unwrap();
+        assert_eq!(standing.roots.len(), 2, "both are handed out: {effects}");
+        assert_eq!(standing.serving().pem(), fs::read_to_string(serving).unwrap().replace('\r', ""), "{effects}");
+
+        if effects < 5 {
+            switch(dir.path(), now).unwrap();
+        }
+        let standing = Standing::read(dir.path(), now).unwrap();
+        assert_eq!((standing.serving().fingerprint.as_str(), standing.roots.len()), (second.fingerprint.as_str(), 2), "{effects}");
+        assert_eq!(standing.root(Role::Previous).unwrap().fingerprint, first.fingerprint);
+        assert!(matches!(standing.phase, Phase::Overlap { .. }), "{effects}: {:?}", standing.phase);
+        let mut files: Vec<String> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        files.sort();
+        assert_eq!(files, ["intermediate.key", "intermediate.pem", "previous-root.pem", "root.pem"], "{effects}");
+        assert!(matches!(finish(dir.path(), Clock::system().now()), Err(RotateError::TooSoon { .. })));
+        assert_eq!(finish(dir.path(), now.plus_millis(60_000)).unwrap().unwrap().fingerprint, first.fingerprint);
+        assert_eq!(Standing::read(dir.path(), now).unwrap().roots.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_fits_nothing_leaves_the_last_good_pair_in_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = made(dir.path());
+    let certificates = load(dir.path());
+    let good = fs::read(&made.key).unwrap();
+    fs::write(&made.key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    certificates.refresh();
+    assert!(matches!(certificates.status().last_reload, Reload::Kept(_)));
+    shake(certificates.server_config(), Arc::new(client(&made.root)), "api.segment.io").await.unwrap();
+    fs::write(&made.key, good).unwrap();
+    certificates.refresh();
+    assert_eq!(certificates.status().last_reload, Reload::Good);
+}
+
+#[test]
+fn what_could_not_serve_is_not_put_in_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = Clock::system().now();
+    let first = made(dir.path());
+    let second = prepare(dir.path(), None, now).unwrap();
+    let stranger = tempfile::tempdir().unwrap();
+    let stranger = self::made(stranger.path());
+    let swapped = [
+        (&second.root, fs::read(&stranger.root).unwrap()),
+        (&second.intermediate, fs::read(&stranger.intermediate).unwrap()),
+        (&second.key, fs::read(&stranger.key).unwrap()),
+        (&second.root, b"garbage".to_vec()),
+    ];
+    for (path, content) in swapped {
+        let good = fs::read(path).unwrap();
+        fs::write(path, content).unwrap();
+        assert!(switch(dir.path(), now).is_err(), "{}", path.display());
+        fs::write(path, good).unwrap();
+        assert_eq!(Standing::read(dir.path(), now).unwrap().serving().fingerprint, first.fingerprint);
+    }
+    let over = now.plus_millis(400 * DAY_MS);
+    assert!(matches!(switch(dir.path(), over), Err(RotateError::Unfit { .. })));
+    assert_eq!(cancel(dir.path(), now).unwrap().unwrap().fingerprint, second.fingerprint);
+    assert!(matches!(switch(dir.path(), now), Err(RotateError::NothingPrepared { .. })));
+}
+
+#[test]
+fn a_replacement_ends_a_rotation_and_an_expired_root_is_handed_out_no_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = Clock::system().now();
+    made(dir.path());
+    prepare(dir.path(), None, now).unwrap();
+    assert_eq!(Standing::read(dir.path(), now.plus_millis(400 * DAY_MS)).unwrap().roots.len(), 1);
+    // Cut off where what serves is in `next`: a replacement must not drop it before its own is there.
+    cut_off(dir.path(), 2);
+    let replaced = init(dir.path(), &Settings::default().names, Existing::Replace, now).unwrap();
+    let standing = Standing::read(dir.path(), now).unwrap();
+    assert_eq!((standing.phase, standing.roots.len()), (Phase::Settled, 1));
+    assert_eq!((&standing.serving().fingerprint, &standing.names), (&replaced.fingerprint, &replaced.names));
+    load(dir.path());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use clap::{
 
 use super::{
     census_flags::{PredictionsFlags, VersionsFlags},
+    certs_flags::CertsCommand,
     evidence_flags::{CertificateArguments, DiffArguments, LedgerFlags, TraceFlags, WebhookCommand},
     journal_flags::JournalFlags,
     lane_flags::{HoldCommand, LaneName, LimitCommand, PurgeFlags},
@@ -332,27 +333,6 @@ pub struct CheckFlags {
     /// Look at the files only, not at this machine (the journal's directory).
     #[arg(long, env = "SEGUE_CHECK_OFFLINE")]
     pub offline: bool,
-}
-
-/// What can be done with certificates.
-#[derive(Debug, Clone, Subcommand)]
-pub enum CertsCommand {
-    /// Make a local CA for exactly the names of [tls]; its root key is never stored.
-    Init(CertsInitFlags),
-}
-
-/// Flags of `certs init`.
-#[derive(Debug, Clone, Args)]
-pub struct CertsInitFlags {
-    /// Where to put it; else [tls] dir of the configuration, else ./certs.
-    #[arg(long, value_name = "DIR", env = "SEGUE_CERTS_INIT_DIR")]
-    pub dir: Option<PathBuf>,
-    /// A name to serve, repeated; else [tls] names of the configuration, else Segment's hosts.
-    #[arg(long = "name", value_name = "NAME", env = "SEGUE_CERTS_INIT_NAME", value_delimiter = ',')]
-    pub names: Vec<String>,
-    /// Replace a CA that is there; every client must then trust the new root.
-    #[arg(long, env = "SEGUE_CERTS_INIT_FORCE")]
-    pub force: bool,
 }
 
 /// What can be done with the configuration.

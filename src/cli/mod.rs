@@ -9,6 +9,13 @@ mod audit;
 mod census_flags;
 mod certificate;
 mod certs;
+mod certs_export;
+mod certs_flags;
+mod certs_lines;
+mod certs_rotate;
+mod certs_status;
+mod certs_store;
+mod certs_trust;
 mod check;
 mod command;
 mod config;
@@ -63,7 +70,7 @@ use clap::{
 };
 
 pub use command::Cli;
-use command::{CertsCommand, Command, ConfigCommand, Manner, Standin};
+use command::{Command, ConfigCommand, Manner, Standin};
 pub use exit::Exit;
 use talk::Talk;
 
@@ -132,7 +139,7 @@ fn carry_out(manner: &Manner, command: Command, matches: &ArgMatches, talk: &Tal
         Command::Demo(flags) => run::demo(&flags, talk),
         Command::Top(flags) => top::top(manner, flags, talk),
         Command::Check(flags) => check::check(manner, &flags, matches, talk),
-        Command::Certs { command: CertsCommand::Init(flags) } => certs::init(manner, &flags, talk),
+        Command::Certs { command } => certs::certs(manner, command, talk),
         Command::Config { command: ConfigCommand::Init } => config::init(manner, talk),
         Command::Config { command: ConfigCommand::Schema } => config::schema(talk),
         Command::Config { command: ConfigCommand::Show } => config::show(manner, matches, talk),

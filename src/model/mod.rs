@@ -41,3 +41,15 @@ pub(crate) use dice::Dice;
 /// How the subject of every local CA begins. It stands here as those who make one (`tls`) and those who must not trust
 /// one (`upstream`) may not know each other.
 pub const LOCAL_CA_NAME: &str = "segue local CA";
+
+/// Where systems keep their bundle: Debian and Alpine, Fedora and RHEL, openSUSE, older RHEL, macOS and the BSDs. Here for
+/// the same reason: `upstream` reads them to call vendors, `tls` to hand them on to apps.
+pub const ROOT_BUNDLES: [&str; 7] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/ssl/cert.pem",
+    "/usr/local/share/certs/ca-root-nss.crt",
+];

@@ -4,8 +4,7 @@
 //! and nothing else, until the day both end (reliability.md 3a).
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     model::{LOCAL_CA_NAME, WallTime},
-    tls::{InitError, name, validity::Validity},
+    tls::{InitError, files, name, rotation, validity::Validity},
 };
 
 /// What clients trust.
@@ -29,6 +28,11 @@ pub(super) const ROOT: &str = "root.pem";
 pub(super) const INTERMEDIATE: &str = "intermediate.pem";
 /// Its key.
 pub(super) const INTERMEDIATE_KEY: &str = "intermediate.key";
+
+/// The authority that is to serve next, while a rotation goes on.
+pub(super) const NEXT: &str = "next";
+/// The root that served before, while a rotation goes on.
+pub(super) const PREVIOUS_ROOT: &str = "previous-root.pem";
 
 /// With the hour before its making it stays below 397 days, beyond which clients begin to refuse.
 const LIFE: Duration = Duration::from_hours(396 * 24);
@@ -71,16 +75,30 @@ pub struct Made {
 ///
 /// When there is a CA and `existing` says to leave it, when a name cannot be served, when a file cannot be written.
 pub fn init(dir: &Path, names: &[String], existing: Existing, now: WallTime) -> Result<Made, InitError> {
-    let names = name::checked(names)?;
-    if existing == Existing::Refuse {
-        refuse_existing(dir)?;
+    match existing {
+        Existing::Refuse => {
+            refuse_existing(dir)?;
+            make(dir, names, now)
+        }
+        Existing::Replace => rotation::replace(dir, names, now),
     }
+}
+
+/// Makes both tiers and writes them into `dir`, the key first: without a certificate it is nothing yet.
+pub(super) fn make(dir: &Path, names: &[String], now: WallTime) -> Result<Made, InitError> {
+    let names = name::checked(names)?;
     let validity = Validity::from_now(now, LIFE);
     let subject = format!("{LOCAL_CA_NAME} {} {}", host(), &Uuid::new_v4().simple().to_string()[..8]);
     let tiers = make_tiers(&subject, &names, validity).map_err(InitError::Make)?;
 
-    make_dir(dir)?;
-    let write = |name: &str, content: &str, mode| write_file(&dir.join(name), content, mode);
+    files::make_private_dir(dir).map_err(|source| InitError::Write { path: dir.to_owned(), source })?;
+    let write = |name: &str, content: &str, mode| {
+        let path = dir.join(name);
+        match files::write(&path, content.as_bytes(), mode) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(InitError::Write { path, source }),
+        }
+    };
     Ok(Made {
         key: write(INTERMEDIATE_KEY, &tiers.intermediate_key, 0o600)?,
         intermediate: write(INTERMEDIATE, &tiers.intermediate, 0o644)?,
@@ -90,6 +108,19 @@ pub fn init(dir: &Path, names: &[String], existing: Existing, now: WallTime) -> 
         names,
         expires_at: validity.expires_at,
     })
+}
+
+impl Made {
+    /// The same, after the files were moved there.
+    pub(super) fn moved_to(self, dir: &Path) -> Self {
+        Self { root: dir.join(ROOT), intermediate: dir.join(INTERMEDIATE), key: dir.join(INTERMEDIATE_KEY), ..self }
+    }
+}
+
+/// SHA-256 of a certificate (DER), in hex with colons.
+pub(super) fn fingerprint(certificate: &[u8]) -> String {
+    let hash: Vec<String> = Sha256::digest(certificate).iter().map(|byte| format!("{byte:02X}")).collect();
+    hash.join(":")
 }
 
 struct Tiers {
@@ -110,10 +141,9 @@ fn make_tiers(subject: &str, names: &[String], validity: Validity) -> Result<Tie
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let intermediate = params.signed_by(&intermediate_key, &root_issuer)?;
 
-    let hash: Vec<String> = Sha256::digest(root.der()).iter().map(|byte| format!("{byte:02X}")).collect();
     Ok(Tiers {
         root: root.pem(),
-        fingerprint: hash.join(":"),
+        fingerprint: fingerprint(root.der()),
         intermediate: intermediate.pem(),
         intermediate_key: Zeroizing::new(intermediate_key.serialize_pem()),
     })
@@ -161,40 +191,4 @@ fn refuse_existing(dir: &Path) -> Result<(), InitError> {
         Some(path) => Err(InitError::Exists { path }),
         None => Ok(()),
     }
-}
-
-fn make_dir(dir: &Path) -> Result<(), InitError> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).map_err(|source| InitError::Write { path: dir.to_owned(), source })
-}
-
-/// Writes beside and renames, so that a listener which reads meanwhile sees the old file or the new one.
-fn write_file(path: &Path, content: &str, mode: u32) -> Result<PathBuf, InitError> {
-    let beside = path.with_extension("new");
-    let written = write_synced(&beside, content, mode).and_then(|()| fs::rename(&beside, path));
-    written.map_err(|source| InitError::Write { path: path.to_owned(), source })?;
-    Ok(path.to_owned())
-}
-
-fn write_synced(path: &Path, content: &str, mode: u32) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = create(path, mode)?;
-    file.write_all(content.as_bytes())?;
-    file.sync_all()
-}
-
-#[cfg(unix)]
-fn create(path: &Path, mode: u32) -> io::Result<File> {
-    std::os::unix::fs::OpenOptionsExt::mode(OpenOptions::new().write(true).create_new(true), mode).open(path)
-}
-
-#[cfg(not(unix))]
-fn create(path: &Path, _mode: u32) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
 }

@@ -43,6 +43,116 @@ pub enum InitError {
     Make(#[source] rcgen::Error),
 }
 
+/// Why nothing could be handed out for apps to trust.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The usual roots are nowhere.
+    #[error(
+        "the usual roots are nowhere on this machine ({searched}), and what this runtime is given replaces them: it would trust nothing but segue\n  Nothing was written.\n  Install ca-certificates, or name a PEM file that has them: --roots FILE"
+    )]
+    NoUsual {
+        /// Where they were looked for.
+        searched: String,
+    },
+    /// A file of roots could not be read.
+    #[error("cannot read the roots in {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of roots has none.
+    #[error("{} holds no root but segue's own: it must be a PEM file with the roots that the app trusts today\n  Nothing was written.", .path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}", .path.display())]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Why a step of a rotation was not taken. What was served is served on.
+#[derive(Debug, thiserror::Error)]
+pub enum RotateError {
+    /// The next authority is made already.
+    #[error(
+        "the next authority is prepared already\n  Nothing was changed.\n  Let the apps trust both roots (segue certs export), then: segue certs rotate --switch; or give it up: segue certs rotate --cancel\n  Directory: {}",
+        .dir.display()
+    )]
+    Prepared {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A switch began and did not end.
+    #[error("a switch was cut off halfway: the next authority serves already\n  Nothing was changed.\n  Let it end: segue certs rotate --switch\n  Directory: {}", .dir.display())]
+    Halfway {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The previous root is still handed out.
+    #[error(
+        "the last rotation is not finished: its previous root is still handed out\n  Nothing was changed.\n  When every app trusts the root that serves: segue certs rotate --finish\n  Directory: {}",
+        .dir.display()
+    )]
+    Unfinished {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There is nothing to switch to, or to give up.
+    #[error("no next authority is prepared\n  Nothing was changed.\n  Begin with: segue certs rotate\n  Directory: {}", .dir.display())]
+    NothingPrepared {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The old authority still serves.
+    #[error(
+        "the next authority is prepared and not in service yet: its old root is what apps need today\n  Nothing was changed.\n  When every app trusts both roots: segue certs rotate --switch\n  Directory: {}",
+        .dir.display()
+    )]
+    NotSwitched {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// No rotation is going on.
+    #[error("no rotation is going on\n  Nothing was changed.\n  Begin one with: segue certs rotate\n  Directory: {}", .dir.display())]
+    NothingToFinish {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A running listener may still show the old certificate.
+    #[error(
+        "the switch was just now, and a running segue may show the old certificate for some seconds more\n  Nothing was changed.\n  Again in {wait_s} s: segue certs rotate --finish"
+    )]
+    TooSoon {
+        /// How long to wait.
+        wait_s: i64,
+    },
+    /// What is prepared could not serve.
+    #[error("the next authority in {} could not serve, so it was not put in service", .dir.display())]
+    Unfit {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<TlsError>,
+    },
+    /// The directory is not a local CA that can be read.
+    #[error(transparent)]
+    Standing(#[from] TlsError),
+    /// An authority could not be made or moved.
+    #[error(transparent)]
+    Write(#[from] InitError),
+}
+
 /// Why there is no certificate to serve.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {

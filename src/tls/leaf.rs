@@ -97,8 +97,9 @@ fn leaf_params(names: &[String], validity: Validity) -> Result<CertificateParams
     Ok(params)
 }
 
-/// A client's own check, against the intermediate: its key made the signature and its constraints let each name pass.
-fn verify(served: &Served, authority: &CertificateDer<'static>, names: &[String], now: WallTime) -> Result<(), rustls::Error> {
+/// A client's own check, by one that trusts nothing but `authority`, the intermediate or the root: the signatures are good and the
+/// constraints let each name pass.
+pub(super) fn verify(served: &Served, authority: &CertificateDer<'static>, names: &[String], now: WallTime) -> Result<(), rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.clone())?;
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider()))
@@ -107,7 +108,13 @@ fn verify(served: &Served, authority: &CertificateDer<'static>, names: &[String]
     let since_1970 = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
     for name in names {
         let name = ServerName::try_from(name.as_str()).map_err(|error| rustls::Error::General(error.to_string()))?;
-        verifier.verify_server_cert(served.key.end_entity_cert()?, &[], &name, &[], UnixTime::since_unix_epoch(since_1970))?;
+        verifier.verify_server_cert(
+            served.key.end_entity_cert()?,
+            &served.key.cert[1..],
+            &name,
+            &[],
+            UnixTime::since_unix_epoch(since_1970),
+        )?;
     }
     Ok(())
 }

@@ -6,19 +6,21 @@ use std::{
     sync::Arc,
 };
 
+use rcgen::KeyPair;
 use rustls::{
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
 use sha2::{Digest, Sha256};
+use x509_parser::parse_x509_certificate;
 use zeroize::Zeroizing;
 
 use crate::{
     model::WallTime,
     tls::{
         Mode, Settings, TlsError,
-        authority::{INTERMEDIATE, INTERMEDIATE_KEY},
+        authority::{INTERMEDIATE, INTERMEDIATE_KEY, NEXT},
         leaf,
         validity::Validity,
     },
@@ -50,20 +52,15 @@ pub(super) fn provider() -> CryptoProvider {
 
 impl Content {
     pub(super) fn read(mode: &Mode) -> Result<Self, TlsError> {
-        let (certificate, key) = match mode {
-            Mode::LocalCa { dir } => {
-                let paths = (dir.join(INTERMEDIATE), dir.join(INTERMEDIATE_KEY));
-                if !paths.0.exists() || !paths.1.exists() {
-                    return Err(TlsError::NoAuthority { dir: dir.clone() });
-                }
-                refuse_readable_by_others(&paths.1)?;
-                paths
-            }
-            Mode::Files { cert, key } => (cert.clone(), key.clone()),
-        };
-        let (certificate, key) = (read_file(&certificate)?, Zeroizing::new(read_file(&key)?));
+        match mode {
+            Mode::LocalCa { dir } => read_authority(dir),
+            Mode::Files { cert, key } => Ok(Self::of(read_file(cert)?, Zeroizing::new(read_file(key)?))),
+        }
+    }
+
+    fn of(certificate: Vec<u8>, key: Zeroizing<Vec<u8>>) -> Self {
         let digest = Sha256::new().chain_update(Sha256::digest(&certificate)).chain_update(Sha256::digest(&key)).finalize();
-        Ok(Self { certificate, key, digest: digest.into() })
+        Self { certificate, key, digest: digest.into() }
     }
 
     /// Makes or takes the certificate to serve at `now`.
@@ -91,8 +88,47 @@ impl Content {
     }
 }
 
-fn read_file(path: &PathBuf) -> Result<Vec<u8>, TlsError> {
-    let fault = |source| TlsError::Read { path: path.clone(), source };
+/// Where the intermediate and its key are.
+pub(super) fn authority_paths(dir: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
+    let paths = (dir.join(INTERMEDIATE), dir.join(INTERMEDIATE_KEY));
+    if paths.0.exists() && paths.1.exists() { Ok(paths) } else { Err(TlsError::NoAuthority { dir: dir.to_owned() }) }
+}
+
+/// The intermediate's key, and the certificate that it was made for. While a switch to the next authority goes on, or after one
+/// that was cut off, that may be the one in `next`; by then it may have been moved, hence the second look. Where none fits, the
+/// one that should.
+pub(super) fn read_authority(dir: &Path) -> Result<Content, TlsError> {
+    let (certificate, key) = authority_paths(dir)?;
+    refuse_readable_by_others(&key)?;
+    let key = Zeroizing::new(read_file(&key)?);
+    let first = read_file(&certificate)?;
+    if !fits(&first, &key) {
+        for path in [&dir.join(NEXT).join(INTERMEDIATE), &certificate] {
+            if let Some(other) = read_file_there(path)?.filter(|other| fits(other, &key)) {
+                return Ok(Content::of(other, key));
+            }
+        }
+    }
+    Ok(Content::of(first, key))
+}
+
+fn fits(certificate: &[u8], key: &[u8]) -> bool {
+    let key = std::str::from_utf8(key).ok().and_then(|text| KeyPair::from_pem(text).ok());
+    let certificate = CertificateDer::from_pem_slice(certificate).ok();
+    let (Some(key), Some(certificate)) = (key, certificate) else { return false };
+    parse_x509_certificate(&certificate).is_ok_and(|(_, parsed)| parsed.public_key().subject_public_key.data == key.public_key_raw())
+}
+
+/// As [`read_file`]; None when there is none.
+pub(super) fn read_file_there(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
+    match read_file(path) {
+        Err(TlsError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let fault = |source| TlsError::Read { path: path.to_owned(), source };
     if fs::metadata(path).map_err(fault)?.len() > FILE_BYTES_MAX {
         return Err(fault(io::Error::new(io::ErrorKind::FileTooLarge, "it is too large to be a certificate or a key")));
     }

@@ -52,7 +52,8 @@ impl Validity {
     }
 }
 
-const HOUR_MS: i64 = 3_600_000;
+/// So long before its making a certificate begins.
+pub(super) const HOUR_MS: i64 = 3_600_000;
 /// The end of the year 9998, in milliseconds: later times cannot be written.
 const LAST_MS: u64 = 253_370_764_800_000;
 

@@ -12,27 +12,16 @@ use rustls::{
 };
 
 use crate::{
-    model::LOCAL_CA_NAME,
+    model::{LOCAL_CA_NAME, ROOT_BUNDLES},
     upstream::{Settings, UpstreamError},
 };
-
-/// Where systems keep their bundle: Debian and Alpine, Fedora and RHEL, openSUSE, older RHEL, macOS and the BSDs.
-const BUNDLES: [&str; 7] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/ssl/cert.pem",
-    "/usr/local/share/certs/ca-root-nss.crt",
-];
 
 /// More than any bundle has; a file beyond it is not a bundle.
 const BUNDLE_BYTES_MAX: u64 = 8 << 20;
 
 /// The roots for an upstream with these settings.
 pub(super) fn load(settings: &Settings) -> Result<RootCertStore, UpstreamError> {
-    let mut store = usual(BUNDLES.iter().map(Path::new));
+    let mut store = usual(ROOT_BUNDLES.iter().map(Path::new));
     if let Some(path) = &settings.ca_file {
         let read = fs::read(path).map_err(|source| UpstreamError::CaFile { path: path.clone(), source })?;
         let (added, _) = store.add_parsable_certificates(certificates(&read));
