@@ -1,0 +1,112 @@
+"""Apps that cannot be changed, in a network namespace where Segment's names are segue: by hosts file, then by redirect. Run by
+tests/story_names.rs as root in namespaces of its own: by_name.py SEGUE SDKS SCRIPTS SCRATCH"""
+
+import json
+import os
+import subprocess
+import sys
+
+from world import API, CDN, CDN_SETTINGS, EU, EU_KEY, HOSTS, NOBODY, US_KEY, Scene, run, trusting, wait_for
+
+segue, sdks, scripts, scratch = sys.argv[1:]
+front = os.path.join(scripts, "front")
+
+
+def main():
+    scene = Scene(segue, scratch)
+    us, eu, rudder, sidecar = scene.us, scene.eu, scene.rudder, scene.sidecar
+    sidecar.start()
+    apps = Apps(scene.config, scene.web_ca)
+
+    print("== by hosts file")
+    run(os.path.join(front, "hosts"), "add", "127.0.0.1")
+    run(os.path.join(front, "hosts"), "add", "127.0.0.1")
+    assert open("/etc/hosts").read().count(API) == 1, "adding twice leaves one block"
+    apps.send("hosts")
+    settings = json.loads(apps.fetch(CDN, f"/v1/projects/{US_KEY}/settings"))
+    assert settings["integrations"]["Segment.io"]["apiHost"] == "api.segment.io/v1", settings
+    assert apps.fetch(CDN_SETTINGS, f"/v1/projects/{US_KEY}/settings")
+    # A key of one region, sent to the other's name, still ends where its source lives.
+    apps.curl(API, EU_KEY, "eu-by-us-name")
+    apps.curl(EU, EU_KEY, "eu-by-its-name")
+    apps.distrust("a client without trust")
+    run(os.path.join(front, "hosts"), "remove")
+    assert open("/etc/hosts").read() == HOSTS
+
+    print("== by redirect")
+    redirect = os.path.join(front, "redirect")
+    run(redirect, "on", "--to", "443", "--except-user", str(NOBODY))
+    run(redirect, "on", "--to", "443", "--except-user", str(NOBODY))
+    apps.send("redirect")
+    apps.distrust("a client without trust, redirected")
+    run(redirect, "off")
+    # What goes past segue is seen to go past it: the way back is open.
+    before = len(us.lines("requests"))
+    apps.curl(API, US_KEY, "past", ca=scene.web_ca)
+    assert len(us.lines("requests")) == before + 1
+
+    wait_for("all is delivered", lambda: apps.sent - {"past"} <= rudder.ids() and apps.sent <= us.ids() | eu.ids())
+    of_eu = {id for id in apps.sent if id.startswith("eu-")}
+    assert (us.ids(), eu.ids()) == (apps.sent - of_eu, of_eu), "an event at the wrong region"
+    assert rudder.ids() == apps.sent - {"past"}
+    print(f"{len(apps.sent)} events by name and by redirect, each where it belongs")
+
+    print("== without a name server of its own segue does not follow the names back to itself")
+    sidecar.stop()
+    with open(scene.config) as file:
+        without = "".join(line for line in file if not line.startswith("resolver"))
+    with open(scene.config, "w") as file:
+        file.write(without)
+    run(os.path.join(front, "hosts"), "add", "127.0.0.1")
+    sidecar.start()
+    apps.curl(API, US_KEY, "kept")
+    wait_for("RudderStack has it", lambda: "kept" in rudder.ids())
+    wait_for("it is told", lambda: "not a public address" in sidecar.said())
+    assert "kept" not in us.ids()
+    run(os.path.join(front, "hosts"), "remove")
+    wait_for("Segment has it as soon as its name leads there", lambda: "kept" in us.ids(), 60)
+    sidecar.stop()
+
+
+class Apps:
+    """Apps with Segment's own SDKs, none of which is told of another host."""
+
+    def __init__(self, config, web_ca):
+        self.config, self.web_ca, self.sent = config, web_ca, set()
+        self.roots = ["--roots", web_ca]
+
+    def environment(self, runtime):
+        # Not root's: whoever segue runs as is not redirected, and apps are somebody else.
+        return {**os.environ, **trusting(segue, self.config, runtime, *self.roots)}
+
+    def send(self, way):
+        prefix = f"us-{way}"
+        node = ["node", os.path.join(os.path.dirname(__file__), "../sdk/node.mjs"), "--modules", os.path.join(sdks, "node"), "--sdk", "@segment/analytics-node"]
+        python = [os.path.join(sdks, "python/bin/python"), os.path.join(os.path.dirname(__file__), "../sdk/python.py")]
+        for runtime, words in [("node", node), ("python", python)]:
+            told = run(*words, "--host", f"https://{API}", "--write-key", US_KEY, "--count", "12", "--prefix", f"{prefix}-{runtime}", env=self.environment(runtime))
+            events = json.loads(told)
+            print(f"{events['sdk']}: {len(events['events'])} events by {way}")
+            self.sent |= {event["id"] for event in events["events"]}
+        self.curl(API, US_KEY, f"{prefix}-curl")
+
+    def curl(self, host, write_key, id, ca=None):
+        environment = {**os.environ, "CURL_CA_BUNDLE": ca} if ca else self.environment("curl")
+        body = json.dumps({"type": "track", "event": "E", "userId": "u", "messageId": id, "writeKey": write_key})
+        answer = run("curl", "--silent", "--show-error", "--fail", "-d", body, f"https://{host}/v1/track", env=environment)
+        assert json.loads(answer) == {"success": True}, answer
+        self.sent.add(id)
+
+    def fetch(self, host, path):
+        return run("curl", "--silent", "--show-error", "--fail", f"https://{host}{path}", env=self.environment("curl"))
+
+    def distrust(self, who):
+        """Fails closed: the handshake is where it ends."""
+        ended = subprocess.run(["curl", "--silent", "--cacert", self.web_ca, "-d", "{}", f"https://{API}/v1/track"], capture_output=True)
+        assert ended.returncode == 60, f"{who}: {ended}"
+        script = "fetch('https://api.segment.io/v1/track',{method:'POST',body:'{}'}).then(()=>process.exit(9),error=>{console.log(error.cause.code);process.exit(3)})"
+        ended = subprocess.run(["node", "-e", script], capture_output=True, text=True)
+        assert ended.returncode == 3 and "CERT" in ended.stdout, f"{who}: {ended}"
+
+
+main()
