@@ -45,7 +45,7 @@ fn an_unknown_command_gets_the_nearest_one() {
     let ended = segue(&["rnu"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (2, ""));
     let want = "error: there is no command `rnu`; did you mean `run`?\n  \
-                Commands: run, demo, top, check, certs, config, health, status, versions, predictions, drain, route, replay, diff, trace, ledger, certificate, webhook, kill, audit, reload, hold, limit, source, purge, unpark, quarantine, journal, version, completions\n";
+                Commands: run, demo, top, check, certs, config, health, status, versions, predictions, drain, route, replay, diff, trace, ledger, certificate, webhook, kill, audit, reload, hold, limit, doctor, source, purge, unpark, quarantine, journal, version, completions\n";
     assert_eq!(ended.stderr, want);
     assert!(segue(&["xyzzy"]).stderr.starts_with("error: there is no command `xyzzy`\n"));
 }

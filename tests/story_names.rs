@@ -24,7 +24,7 @@ fn tell(story: &str, tools: &[&str]) {
     }
     let (scratch, project) = (tempfile::tempdir().unwrap(), Path::new(env!("CARGO_MANIFEST_DIR")));
     let ended = Command::new("unshare")
-        .args(["--net", "--mount", "--fork", "--kill-child", "--propagation", "private", "python3"])
+        .args(["--net", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child", "--propagation", "private", "python3"])
         .arg(project.join("tests/namespace").join(story))
         .args([env!("CARGO_BIN_EXE_segue").as_ref(), sdks.as_path(), &project.join("scripts"), scratch.path()])
         .stdin(Stdio::null())

@@ -13,6 +13,7 @@ use clap::{
 use super::{
     census_flags::{PredictionsFlags, VersionsFlags},
     certs_flags::CertsCommand,
+    doctor_flags::DoctorFlags,
     evidence_flags::{CertificateArguments, DiffArguments, LedgerFlags, TraceFlags, WebhookCommand},
     journal_flags::JournalFlags,
     lane_flags::{HoldCommand, LaneName, LimitCommand, PurgeFlags},
@@ -236,6 +237,8 @@ pub enum Command {
         #[command(subcommand)]
         command: LimitCommand,
     },
+    /// Find out why an app's events do not come here, or not on: run it where the app runs, in its environment.
+    Doctor(DoctorFlags),
     /// Retire a source: the checklist, and the day when Segment is gone.
     Source {
         /// What to do.

@@ -20,6 +20,10 @@ mod check;
 mod command;
 mod config;
 mod diff;
+mod doctor;
+mod doctor_flags;
+mod doctor_looks;
+mod doctor_runtimes;
 mod evidence_flags;
 mod exit;
 mod export;
@@ -160,6 +164,7 @@ fn carry_out(manner: &Manner, command: Command, matches: &ArgMatches, talk: &Tal
         Command::Reload { dry_run } => reload::reload(manner, dry_run, talk),
         Command::Hold { command } => hold::hold(manner, command, talk),
         Command::Limit { command } => limit::limit(manner, command, talk),
+        Command::Doctor(flags) => doctor::doctor(manner, &flags, talk),
         Command::Source { command } => source::source(manner, command, talk),
         Command::Purge(flags) => purge::purge(manner, flags, talk),
         Command::Unpark { lane, dry_run } => hold::unpark(manner, &lane, dry_run, talk),

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Whether `address` can be a host on the Internet. Loopback, private, shared, link-local (the metadata services of
 /// clouds live there), unspecified, multicast, reserved and documentation addresses are not, in whatever form IPv6
 /// embeds them.
-pub(super) fn is_public(address: IpAddr) -> bool {
+#[must_use]
+pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

@@ -24,6 +24,7 @@ mod settings;
 #[cfg(test)]
 pub(crate) use dial::{Dialling, Pipe, Simulated};
 
+pub use address::is_public;
 pub use call::{Answer, Call, Extent};
 pub use client::Upstream;
 pub use error::{CallError, Fault, Sent, UpstreamError};

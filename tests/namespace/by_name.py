@@ -10,6 +10,8 @@ from world import API, CDN, CDN_SETTINGS, EU, EU_KEY, HOSTS, NOBODY, US_KEY, Sce
 
 segue, sdks, scripts, scratch = sys.argv[1:]
 front = os.path.join(scripts, "front")
+# Without what this machine may have apps trust.
+PLAIN = {name: value for name, value in os.environ.items() if not name.endswith(("_CA_BUNDLE", "_CA_CERTS")) and not name.startswith(("SSL_CERT", "NODE_"))}
 
 
 def main():
@@ -30,8 +32,11 @@ def main():
     apps.curl(API, EU_KEY, "eu-by-us-name")
     apps.curl(EU, EU_KEY, "eu-by-its-name")
     apps.distrust("a client without trust")
+    consult(scene, apps)
     run(os.path.join(front, "hosts"), "remove")
     assert open("/etc/hosts").read() == HOSTS
+    facts, code = doctor(scene, PLAIN)
+    assert code == 0 and facts[f"name {API}"]["verdict"] == "note" and "past segue" in facts[f"name {API}"]["what"], facts
 
     print("== by redirect")
     redirect = os.path.join(front, "redirect")
@@ -68,6 +73,28 @@ def main():
     sidecar.stop()
 
 
+def doctor(scene, environment):
+    """What `segue doctor` finds, as whoever the app runs as, and how it ends."""
+    ended = subprocess.run([*scene.sidecar.user, segue, "doctor", "--json", "--config", scene.config], capture_output=True, text=True, env=environment)
+    assert ended.returncode in (0, 3), ended
+    return {fact["about"]: fact for fact in json.loads(ended.stdout)["facts"]}, ended.returncode
+
+
+def consult(scene, apps):
+    """It finds nothing wrong where nothing is, and what is wrong where something is, with what to do."""
+    facts, code = doctor(scene, {**apps.environment("node"), **apps.environment("python"), **apps.environment("curl")})
+    wanted = ["sidecar", "disk", "port", "clock", "listen", "way to Segment", "way to RudderStack", "settings of us", "trust of node", "trust of python", "trust of curl"]
+    for about in [*wanted, *(f"name {name}" for name in (API, CDN, CDN_SETTINGS, EU))]:
+        assert facts[about]["verdict"] == "ok", facts[about]
+    assert code == 0, facts
+    facts, code = doctor(scene, PLAIN)
+    assert code == 3
+    for runtime in ("node", "python", "curl"):
+        fact = facts[f"trust of {runtime}"]
+        assert fact["verdict"] == "bad" and f"segue certs export --for {runtime}" in fact["fix"], fact
+    print(f"segue doctor: {len(facts)} facts, and what an app without trust has to do")
+
+
 class Apps:
     """Apps with Segment's own SDKs, none of which is told of another host."""
 
@@ -77,7 +104,7 @@ class Apps:
 
     def environment(self, runtime):
         # Not root's: whoever segue runs as is not redirected, and apps are somebody else.
-        return {**os.environ, **trusting(segue, self.config, runtime, *self.roots)}
+        return {**PLAIN, **trusting(segue, self.config, runtime, *self.roots)}
 
     def send(self, way):
         prefix = f"us-{way}"
@@ -91,7 +118,7 @@ class Apps:
         self.curl(API, US_KEY, f"{prefix}-curl")
 
     def curl(self, host, write_key, id, ca=None):
-        environment = {**os.environ, "CURL_CA_BUNDLE": ca} if ca else self.environment("curl")
+        environment = {**PLAIN, "CURL_CA_BUNDLE": ca} if ca else self.environment("curl")
         body = json.dumps({"type": "track", "event": "E", "userId": "u", "messageId": id, "writeKey": write_key})
         answer = run("curl", "--silent", "--show-error", "--fail", "-d", body, f"https://{host}/v1/track", env=environment)
         assert json.loads(answer) == {"success": True}, answer
@@ -102,10 +129,10 @@ class Apps:
 
     def distrust(self, who):
         """Fails closed: the handshake is where it ends."""
-        ended = subprocess.run(["curl", "--silent", "--cacert", self.web_ca, "-d", "{}", f"https://{API}/v1/track"], capture_output=True)
+        ended = subprocess.run(["curl", "--silent", "--cacert", self.web_ca, "-d", "{}", f"https://{API}/v1/track"], capture_output=True, env=PLAIN)
         assert ended.returncode == 60, f"{who}: {ended}"
         script = "fetch('https://api.segment.io/v1/track',{method:'POST',body:'{}'}).then(()=>process.exit(9),error=>{console.log(error.cause.code);process.exit(3)})"
-        ended = subprocess.run(["node", "-e", script], capture_output=True, text=True)
+        ended = subprocess.run(["node", "-e", script], capture_output=True, text=True, env=PLAIN)
         assert ended.returncode == 3 and "CERT" in ended.stdout, f"{who}: {ended}"
 
 

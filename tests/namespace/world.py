@@ -204,12 +204,14 @@ def trusting(segue, config, runtime, *more):
 class Sidecar:
     """segue, on port 443 as a user like any other."""
 
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+
     def __init__(self, segue, config, log):
         self.segue, self.config, self.log = segue, config, log
 
     def start(self):
         out = open(self.log, "a")
-        words = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", self.segue, "run", "--config", self.config]
+        words = [*self.user, self.segue, "run", "--config", self.config]
         self.process = subprocess.Popen(words, stdout=out, stderr=out)
         wait_for("segue listens on 443", lambda: is_open("127.0.0.1", 443) or self.process.poll() is not None)
         assert self.process.poll() is None, self.said()
@@ -224,7 +226,7 @@ class Sidecar:
 
     def tell(self, *words):
         """A command for the running sidecar, by the user that it runs as."""
-        run("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", self.segue, *words, "--config", self.config)
+        run(*self.user, self.segue, *words, "--config", self.config)
 
 
 class Scene:
