@@ -1,4 +1,4 @@
-//! Apps that cannot be changed: in a network namespace of its own, Segment's names lead to segue, by hosts file and by redirect, on port
+//! Apps that cannot be changed: in a network namespace of its own, Segment's names lead to segue, by hosts file, by DNS and by redirect, on port
 //! 443 without root; and no program on the way is told of anything but `https://api.segment.io` (clients.md 1, protocol.md 1.9).
 //!
 //! The stories are told in Python, in `tests/namespace/`: everybody in them is another process. They need root, for the namespaces;
@@ -42,8 +42,8 @@ fn skip(story: &str, why: &str) {
 }
 
 #[test]
-fn apps_that_cannot_be_changed_come_by_name_and_by_redirect_and_segue_does_not_meet_itself() {
-    tell("by_name.py", &["ip", "nft", "unshare", "setpriv", "openssl", "curl", "node", "python3"]);
+fn apps_that_cannot_be_changed_come_by_hosts_file_dns_and_redirect_and_segue_does_not_meet_itself() {
+    tell("by_name.py", &["ip", "nft", "dnsmasq", "unshare", "setpriv", "openssl", "curl", "node", "python3"]);
 }
 
 #[test]

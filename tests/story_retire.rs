@@ -210,6 +210,7 @@ async fn everything_is_served(stage: &Stage, id: &str) {
         assert!(answer.status == StatusCode::OK && String::from_utf8_lossy(&answer.body).contains(path), "{path}");
     }
     assert_eq!(get(stage, "/analytics-next/bundles/never-seen.js", "cdn.segment.com").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(get(stage, "/v9/what-is-this", "api.segment.io").await.status, StatusCode::NOT_FOUND);
     assert_eq!(stage.post("/v1/m", r#"{"series":[]}"#).await.status, StatusCode::OK);
     let basic = format!("Basic {}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("{SEGMENT_KEY}:")));
     let unreadable = stage.send(http::Method::POST, "/v1/track", &[("authorization", &basic)], "{\"event\":".into()).await;

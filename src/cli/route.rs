@@ -81,6 +81,9 @@ fn table(routes: &Routes) -> String {
             source.revision,
             route.route
         ));
+        if let Some(at) = &source.retired_at {
+            lines.push(format!("{:width$}  retired since {}: Segment is not contacted for it", "", inert(at)));
+        }
         let rules = source.rules.iter().map(|rule| format!("{:width$}  {} -> {}", "", inert(&rule.when), in_words(&rule.route)));
         lines.extend(rules);
     }

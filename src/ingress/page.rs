@@ -98,11 +98,10 @@ impl Desk {
         let sources = self.sources.load();
         let key = protocol::page_key(path);
         let source = key.and_then(|key| sources.by_key(key)).cloned();
-        let list = sources.list();
         let is_retired = match (&source, key) {
             (Some(source), _) => source.is_retired,
             (None, Some(_)) => false,
-            (None, None) => !list.is_empty() && list.iter().all(|source| source.is_retired),
+            (None, None) => sources.are_all_retired(),
         };
         // Whatever a `Host` header says: it is one of the two, and what is asked of one is kept as its own.
         let site = if requested_host(parts).as_deref() == Some(CDN_SETTINGS_HOST) { Site::CdnSettings } else { Site::Cdn };

@@ -103,6 +103,9 @@ impl Desk {
     }
 
     pub(super) async fn pass_unknown(&self, parts: Parts, body: Arriving) -> Reply {
+        if self.sources.load().are_all_retired() {
+            return said(&protocol::ABSENT);
+        }
         let read = match read_body(body, &self.settings.limits, &self.memory).await {
             Ok(read) => read,
             Err(error) => return unread(error),

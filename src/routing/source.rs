@@ -97,6 +97,12 @@ impl Sources {
         &self.list
     }
 
+    /// Whether Segment is not contacted for any of them; false when there are none.
+    #[must_use]
+    pub fn are_all_retired(&self) -> bool {
+        !self.list.is_empty() && self.list.iter().all(|source| source.is_retired)
+    }
+
     /// The source that a Segment write key belongs to; None for a key that is not configured.
     #[must_use]
     pub fn by_key(&self, key: &str) -> Option<&Arc<Source>> {

@@ -2,6 +2,7 @@
 // sent, as one line of JSON: {"ids", "kinds", "preflighted", "complaints"}.
 //
 //   node browser.mjs --modules DIR --write-key KEY --label TEXT
+//   node browser.mjs --modules DIR --open URL        prints the status of that page alone, or why there is none
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -10,7 +11,7 @@ import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
 const { values: options } = parseArgs({
-  options: { modules: { type: 'string' }, 'write-key': { type: 'string' }, label: { type: 'string' } },
+  options: { modules: { type: 'string' }, 'write-key': { type: 'string' }, label: { type: 'string' }, open: { type: 'string' } },
 })
 const load = createRequire(resolve(options.modules, 'package.json'))
 const { chromium } = load('playwright-core')
@@ -41,6 +42,12 @@ const browser = await chromium.launchPersistentContext(profile, {
 // In a namespace with loopback alone a browser believes that it is offline, and the SDK keeps everything to itself.
 await browser.addInitScript(() => Object.defineProperty(navigator, 'onLine', { get: () => true }))
 const page = browser.pages()[0]
+if (options.open) {
+  const seen = await page.goto(options.open).then((answer) => answer.status(), (error) => String(error).match(/net::\w+/)?.[0] ?? error)
+  console.log(String(seen))
+  await browser.close()
+  process.exit(0)
+}
 
 const ids = new Set()
 const kinds = new Set()

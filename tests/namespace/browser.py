@@ -4,11 +4,12 @@ Segment dead, its source retired and segue started anew. Run by tests/story_name
 import http.server
 import json
 import os
+import ssl
 import subprocess
 import sys
 import threading
 
-from world import US_KEY, Scene, run, wait_for
+from world import API, US_KEY, Scene, run, wait_for
 
 segue, sdks, scripts, scratch = sys.argv[1:]
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -80,6 +81,33 @@ def visit(home, label, trusted=True):
     return visited
 
 
+def misuse(home):
+    """What somebody could do who has the CA's key: a leaf for another name is refused, by the constraint alone. One for a name of the CA's
+    own, made the same way, is taken."""
+    certs = os.path.join(scratch, "certs")
+    verdicts = {}
+    for port, name in [(9443, "bank.example"), (9444, API)]:
+        path = lambda ending: os.path.join(scratch, f"{name}.{ending}")
+        run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", path("key"), "-out", path("csr"), "-subj", f"/CN={name}")
+        with open(path("ext"), "w") as file:
+            file.write(f"subjectAltName=DNS:{name}\nextendedKeyUsage=serverAuth\nbasicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n")
+        run("openssl", "x509", "-req", "-in", path("csr"), "-CA", f"{certs}/intermediate.pem", "-CAkey", f"{certs}/intermediate.key", "-set_serial", str(port),
+            "-days", "3", "-extfile", path("ext"), "-out", path("pem"))
+        with open(path("chain"), "w") as chain:
+            chain.write(open(path("pem")).read() + open(f"{certs}/intermediate.pem").read())
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Cdn)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path("chain"), path("key"))
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with open("/etc/hosts", "a") as hosts:
+            hosts.write(f"127.0.0.1 {name}\n")
+        words = ["node", os.path.join(HERE, "browser.mjs"), "--modules", os.path.join(sdks, "node"), "--open", f"https://{name}:{port}/"]
+        verdicts[name] = run(*words, env={**os.environ, "HOME": home}).strip()
+    assert "ERR_CERT" in verdicts["bank.example"] and verdicts[API] == "404", verdicts
+    print(f"a leaf for another name, signed with the CA's key: {verdicts['bank.example']}")
+
+
 def names(standin):
     return {event["name"] for event in standin.lines("taken") if event["name"]}
 
@@ -104,6 +132,7 @@ def main():
         assert version != "1.84.3" or visited["preflighted"] > 5, visited
         print(f"Chromium, snippet, analytics-next {version}: {len(visited['ids'])} events at both, {visited['preflighted']} posts after a preflight, no complaint")
 
+    misuse(home)
     before = len(scene.rudder.ids())
     visited = visit(stranger, "stranger", trusted=False)
     assert not visited["ids"] and len(scene.rudder.ids()) == before and any("CERT" in text for text in visited["complaints"]), visited

@@ -1,4 +1,4 @@
-"""Apps that cannot be changed, in a network namespace where Segment's names are segue: by hosts file, then by redirect. Run by
+"""Apps that cannot be changed, in a network namespace where Segment's names are segue: by hosts file, by DNS, by redirect. Run by
 tests/story_names.rs as root in namespaces of its own: by_name.py SEGUE SDKS SCRIPTS SCRATCH"""
 
 import json
@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from world import API, CDN, CDN_SETTINGS, EU, EU_KEY, HOSTS, NOBODY, US_KEY, Scene, run, trusting, wait_for
+from world import API, CDN, CDN_SETTINGS, EU, EU_KEY, HOSTS, NAME_SERVER, NOBODY, US_KEY, Scene, is_open, run, trusting, wait_for
 
 segue, sdks, scripts, scratch = sys.argv[1:]
 front = os.path.join(scripts, "front")
@@ -38,6 +38,22 @@ def main():
     facts, code = doctor(scene, PLAIN)
     assert code == 0 and facts[f"name {API}"]["verdict"] == "note" and "past segue" in facts[f"name {API}"]["what"], facts
 
+    print("== by DNS")
+    lines = os.path.join(scratch, "dnsmasq.conf")
+    with open(lines, "w") as file:
+        file.write(run(os.path.join(front, "dns"), "dnsmasq", "127.0.0.1"))
+    words = ["dnsmasq", "--keep-in-foreground", f"--conf-file={lines}", "--no-hosts", "--no-resolv", f"--server={NAME_SERVER}", "--listen-address=127.0.0.2", "--bind-interfaces", "--user=root"]
+    name_server = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    wait_for("dnsmasq listens", lambda: is_open("127.0.0.2", 53))
+    with open("/etc/resolv.conf", "w") as file:
+        file.write("nameserver 127.0.0.2\n")
+    apps.send("dns")
+    apps.distrust("a client without trust, by DNS")
+    with open("/etc/resolv.conf", "w") as file:
+        file.write(f"nameserver {NAME_SERVER}\n")
+    name_server.terminate()
+    name_server.wait()
+
     print("== by redirect")
     redirect = os.path.join(front, "redirect")
     run(redirect, "on", "--to", "443", "--except-user", str(NOBODY))
@@ -54,7 +70,7 @@ def main():
     of_eu = {id for id in apps.sent if id.startswith("eu-")}
     assert (us.ids(), eu.ids()) == (apps.sent - of_eu, of_eu), "an event at the wrong region"
     assert rudder.ids() == apps.sent - {"past"}
-    print(f"{len(apps.sent)} events by name and by redirect, each where it belongs")
+    print(f"{len(apps.sent)} events by hosts file, by DNS and by redirect, each where it belongs")
 
     print("== without a name server of its own segue does not follow the names back to itself")
     sidecar.stop()
