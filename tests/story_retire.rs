@@ -167,6 +167,8 @@ async fn a_year_later_with_segment_dead_a_retired_source_still_delivers() {
     // Its settings from both hosts and its script, which nobody had asked for, and the bundle.
     kept(&stage, 4).await;
 
+    let (_, said) = segue(&stage, &["status"]).await;
+    assert!(said.contains("retired     web, since"), "{said}");
     let asked = asked_of_segment(&stage);
     let (code, said) = segue(&stage, &["route", "set", "web", "both", "--yes"]).await;
     assert!(code == 4 && said.contains("web is retired") && said.contains("segue source unretire web"), "{code} {said}");

@@ -135,7 +135,7 @@ fn status(attached: &Attached, source: Option<&str>, talk: &Talk) -> anyhow::Res
 }
 
 /// A ramp in a line.
-fn line(ramp: &RampStatus) -> String {
+pub fn line(ramp: &RampStatus) -> String {
     let (taken, all) = (ramp.taken, ramp.steps.len());
     let index = usize::try_from(taken).unwrap_or(usize::MAX);
     let now = index.checked_sub(1).and_then(|index| ramp.steps.get(index)).unwrap_or(&ramp.from);

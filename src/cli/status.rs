@@ -13,13 +13,14 @@ use super::{
     attach::{self, Attached},
     command::Manner,
     inert::cut,
+    ramp::line,
     state_flags::{DrainCommand, StatusFlags},
     talk::{Form, Talk},
     unknown::unknown_source,
 };
 use crate::{
     model::inert,
-    wire::{DestinationStatus, Lanes, Routes, Status, Trouble},
+    wire::{DestinationStatus, Lanes, RampStatus, Ramps, Routes, Status, Trouble},
 };
 
 /// How often a watcher looks.
@@ -46,7 +47,7 @@ pub fn status(manner: &Manner, flags: &StatusFlags, talk: &Talk) -> anyhow::Resu
     };
     match talk.form() {
         Form::Json => attach::json(talk, &status)?,
-        Form::Text => talk.result(&page(&status))?,
+        Form::Text => talk.result(&[vec![page(&status)], beside(&attached, source.as_deref())].concat().join("\n"))?,
     }
     Ok(if status.healthy { Exit::Done } else { Exit::No })
 }
@@ -73,6 +74,24 @@ fn about(mut status: Status, source: Option<&str>) -> Status {
         status.healthy = status.troubles.is_empty();
     }
     status
+}
+
+/// What goes on by itself, and what is over for good: running ramps, retired sources.
+fn beside(attached: &Attached, source: Option<&str>) -> Vec<String> {
+    let is_asked = |id: &str| source.is_none_or(|asked| asked == id);
+    let mut lines = Vec::new();
+    if let Ok(Ramps { ramps, .. }) = attached.look("/v1/ramps") {
+        let runs = |ramp: &&RampStatus| matches!(ramp.state.as_str(), "running" | "paused") && is_asked(&ramp.source);
+        lines.extend(ramps.iter().filter(runs).map(|ramp| format!("{:12}{}", "ramp", line(ramp))));
+    }
+    if let Ok(Routes { routes, .. }) = attached.look("/v1/routes") {
+        let retired =
+            routes.iter().filter(|route| is_asked(&route.source)).filter_map(|route| Some((&route.name, route.retired_at.as_ref()?)));
+        lines.extend(
+            retired.map(|(name, at)| format!("{:12}{}, since {}: Segment is not contacted for it", "retired", inert(name), inert(at))),
+        );
+    }
+    lines
 }
 
 fn page(status: &Status) -> String {

@@ -102,7 +102,8 @@ const PARITY_GOOD: f64 = 0.999;
 /// The route in words, with the number of its rules.
 fn route_short(source: &SourceRoute) -> String {
     let rules = if source.rules.is_empty() { String::new() } else { format!(" +{}r", source.rules.len()) };
-    format!("{}{rules}", source.route.route.replace('=', " "))
+    let route = if source.retired_at.is_some() { "retired".to_owned() } else { source.route.route.replace('=', " ") };
+    format!("{route}{rules}")
 }
 
 /// `75%` without its sign, sorted as a figure.
