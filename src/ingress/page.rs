@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     Desk,
     body::held,
-    relay::{RelayError, requested_host},
+    relay::{RelayError, Untaken, requested_host},
     request::{RETRY_AFTER_S, Reply, said},
 };
 use crate::{
@@ -154,10 +154,8 @@ impl Desk {
     /// Keeps a good answer, beside the way to the client. None: it is kept already, or is not worth it.
     fn put_by(&self, wanted: &Wanted, head: &response::Parts, body: &Bytes) -> Option<JoinHandle<()>> {
         let now = self.clock.now();
-        if !wanted.is_kept || !self.shelf.wants(&wanted.address, now) {
-            return None;
-        }
         let encoding = encoding_of(&head.headers)?;
+        let turn = if wanted.is_kept { self.shelf.turn(&wanted.address, now)? } else { return None };
         let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let page = Page {
             fetched_at: now,
@@ -169,12 +167,12 @@ impl Desk {
             body: body.clone(),
         };
         let room = if self.sources.load().list().iter().any(|source| source.is_retired) { Room::AsItIs } else { Room::MayBeMade };
-        let (shelf, address) = (Arc::clone(&self.shelf), wanted.address.clone());
-        Some(tokio::task::spawn_blocking(move || match shelf.put(&address, &page, room) {
+        let path = protocol::masked_path(&wanted.address.path);
+        Some(tokio::task::spawn_blocking(move || match turn.put(&page, room) {
             Ok(true) => {}
-            Ok(false) => tracing::debug!(event = "page_not_kept", path = protocol::masked_path(&address.path), "there is no room for it"),
+            Ok(false) => tracing::debug!(event = "page_not_kept", path, "there is no room for it"),
             Err(error) => {
-                tracing::warn!(event = "page_not_kept", %error, path = protocol::masked_path(&address.path), "a page of Segment's CDN cannot be kept; the one before it is");
+                tracing::warn!(event = "page_not_kept", %error, path, "a page of Segment's CDN cannot be kept; the one before it is");
             }
         }))
     }
@@ -224,6 +222,13 @@ impl Desk {
         if !wanted.is_kept {
             return None;
         }
+        // Before it is read: a flood of requests has no more in memory than there is room for.
+        let place = match parts.extensions.get::<Untaken>() {
+            Some(untaken) => Some(untaken.another().await.ok()?),
+            None => None,
+        };
+        let size = usize::try_from(self.shelf.size(&wanted.address)?).unwrap_or(usize::MAX);
+        let share = self.relays.room_for(size, self.settings.limits.relay_timeout).await?;
         let (shelf, address) = (Arc::clone(&self.shelf), wanted.address.clone());
         let page = tokio::task::spawn_blocking(move || shelf.get(&address)).await.ok()??;
         let mut head = Response::new(()).into_parts().0;
@@ -246,9 +251,9 @@ impl Desk {
             head.headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
         }
         let body = if as_it_is { page.body } else { page.plain()? };
-        let share = self.relays.room_for(body.len(), self.settings.limits.relay_timeout).await?;
+        let more = self.relays.room_for(body.len().saturating_sub(size), self.settings.limits.relay_timeout).await?;
         self.counters.pages_from_shelf.add(1);
-        Some(self.hand_on(wanted, head, &held(body, share)))
+        Some(self.hand_on(wanted, head, &held(body, (share, more, place))))
     }
 
     /// Settings are handed on with `apiHost` pointing here; anything else, and what cannot be rewritten, as it is.

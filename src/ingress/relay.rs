@@ -91,7 +91,7 @@ impl Untaken {
     }
 
     /// Waits until the connection may fetch another one.
-    async fn another(&self) -> Result<OwnedSemaphorePermit, RelayError> {
+    pub(super) async fn another(&self) -> Result<OwnedSemaphorePermit, RelayError> {
         Arc::clone(&self.0).acquire_owned().await.map_err(|_| RelayError::Crowded)
     }
 }

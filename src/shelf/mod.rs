@@ -12,12 +12,12 @@ mod file;
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
     sync::{
-        Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
@@ -92,11 +92,20 @@ pub struct Shelf {
     /// None: nothing is kept.
     dir: Option<PathBuf>,
     rows: RwLock<HashMap<Address, Row>>,
+    /// The pages that are being put.
+    turns: Mutex<HashSet<Address>>,
     /// Held while a file is written or removed.
     writing: Mutex<()>,
     /// Counts looks, so that the page that was looked at longest ago is known.
     looks: AtomicU64,
     failures: AtomicU64,
+}
+
+/// A turn to put one page.
+#[derive(Debug)]
+pub struct Turn {
+    shelf: Arc<Shelf>,
+    address: Address,
 }
 
 #[derive(Debug)]
@@ -117,6 +126,8 @@ const INFLATED: InflateLimits = InflateLimits { bytes_max: 64 << 20, ratio_max: 
 const PAGES_MAX: usize = 4096;
 /// A page that comes again unchanged is written again, with the new time, when what stands on disk is older than this.
 const STALE_MS: i64 = 24 * 3_600_000;
+/// Pages that are put at one time.
+const TURNS_MAX: usize = 4;
 /// How long a page is taken to be what the CDN serves.
 const FRESH_MS: i64 = 10_000;
 
@@ -136,6 +147,15 @@ impl Address {
     fn is_own(&self) -> bool {
         protocol::page_key(&self.path).is_some()
     }
+
+    /// The same path of the other host.
+    fn elsewhere(&self) -> Self {
+        let site = match self.site {
+            Site::Cdn => Site::CdnSettings,
+            Site::CdnSettings => Site::Cdn,
+        };
+        Self { site, path: self.path.clone() }
+    }
 }
 
 impl Shelf {
@@ -152,7 +172,14 @@ impl Shelf {
         });
         let rows = dir.as_deref().map(file::list).unwrap_or_default();
         let rows = rows.into_iter().map(|(address, head)| (address, Row::of(&head))).collect();
-        Self { dir, rows: RwLock::new(rows), writing: Mutex::default(), looks: AtomicU64::default(), failures: AtomicU64::default() }
+        Self {
+            dir,
+            rows: RwLock::new(rows),
+            turns: Mutex::default(),
+            writing: Mutex::default(),
+            looks: AtomicU64::default(),
+            failures: AtomicU64::default(),
+        }
     }
 
     /// Whether the page is there.
@@ -161,24 +188,32 @@ impl Shelf {
         self.rows.read().unwrap_or_else(PoisonError::into_inner).contains_key(address)
     }
 
-    /// Whether a page that was fetched now is worth a [`Shelf::put`]: what pages load many times a second is held against what stands
-    /// here once in a while.
+    /// A turn to put a page that was fetched now; None when it is not worth one: what pages load many times a second is held against
+    /// what stands here once in a while, by one of those who fetched it. A flood of fetches takes no more than a few threads.
     #[must_use]
-    pub fn wants(&self, address: &Address, now: WallTime) -> bool {
+    pub fn turn(self: &Arc<Self>, address: &Address, now: WallTime) -> Option<Turn> {
+        self.dir.as_ref()?;
         let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
         let fresh = |row: &Row| (0..FRESH_MS).contains(&(now.as_millis() - row.compared.load(Ordering::Relaxed)));
-        self.dir.is_some() && !rows.get(address).is_some_and(fresh)
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if rows.get(address).is_some_and(fresh) || turns.len() >= TURNS_MAX || !turns.insert(address.clone()) {
+            return None;
+        }
+        Some(Turn { shelf: Arc::clone(self), address: address.clone() })
+    }
+
+    /// What the page takes, not inflated; None: there is none.
+    #[must_use]
+    pub fn size(&self, address: &Address) -> Option<u64> {
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        rows.get(address).or_else(|| rows.get(&address.elsewhere())).map(|row| row.bytes)
     }
 
     /// The page, to be served instead of Segment's answer. A page of the other host stands in for one that is missing: both serve the
     /// same settings. None: there is none, or its file is damaged, and it is gone then. Blocks on the disk.
     #[must_use]
     pub fn get(&self, address: &Address) -> Option<Page> {
-        let other = match address.site {
-            Site::Cdn => Site::CdnSettings,
-            Site::CdnSettings => Site::Cdn,
-        };
-        self.read(address).or_else(|| self.read(&Address { site: other, path: address.path.clone() }))
+        self.read(address).or_else(|| self.read(&address.elsewhere()))
     }
 
     fn read(&self, address: &Address) -> Option<Page> {
@@ -270,6 +305,22 @@ impl Shelf {
         if let Err(error) = file::remove(dir, address) {
             tracing::warn!(event = "page_left", %error, "a file of a page that is not kept any more cannot be removed");
         }
+    }
+}
+
+impl Turn {
+    /// As [`Shelf::put`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn put(self, page: &Page, room: Room) -> io::Result<bool> {
+        self.shelf.put(&self.address, page, room)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.shelf.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.address);
     }
 }
 

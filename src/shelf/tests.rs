@@ -110,3 +110,20 @@ fn a_disk_that_takes_nothing_leaves_what_was_there() {
     let nowhere = Shelf::open(None);
     assert!(!nowhere.put(&bundle(1), &page(1, "x"), Room::MayBeMade).unwrap() && nowhere.get(&bundle(1)).is_none());
 }
+
+#[test]
+fn a_flood_of_fetches_gets_few_turns_and_a_page_one_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let shelf = Arc::new(Shelf::open(Some(dir.path().to_owned())));
+    let now = WallTime::from_millis(1_000_000);
+    let turns: Vec<_> = (0..100).filter_map(|number| shelf.turn(&bundle(number), now)).collect();
+    assert_eq!(turns.len(), TURNS_MAX);
+    assert!(shelf.turn(&bundle(0), now).is_none());
+    drop(turns);
+    let turn = shelf.turn(&bundle(0), now).unwrap();
+    assert!(shelf.turn(&bundle(0), now).is_none(), "one at a time");
+    assert!(turn.put(&page(now.as_millis(), "x"), Room::MayBeMade).unwrap());
+    assert!(shelf.turn(&bundle(0), now).is_none(), "it has just come");
+    assert!(shelf.turn(&bundle(0), now.plus_millis(FRESH_MS)).is_some());
+    assert_eq!((shelf.size(&bundle(0)) > Some(0), shelf.size(&bundle(1))), (true, None));
+}
