@@ -121,14 +121,19 @@ impl Desk {
             }
             other => {
                 self.counters.relay_failures.add(u64::from(other.is_err()));
-                match (self.last_good(wanted, &parts).await, other) {
-                    (Some(page), _) => page,
-                    (None, Ok((head, body))) => self.hand_on(wanted, head, &body),
-                    (None, Err(error)) => {
+                if wanted.is_kept && self.shelf.size(&wanted.address).is_some() {
+                    // Its place and its room are given back first: were six answers of one connection to wait for theirs while they
+                    // keep them, none would come.
+                    drop(other);
+                    return self.last_good(wanted, &parts).await.unwrap_or_else(|| said(&protocol::busy(RETRY_AFTER_S)));
+                }
+                other.map_or_else(
+                    |error| {
                         tracing::debug!(event = "relay_failed", %error);
                         said(&protocol::busy(RETRY_AFTER_S))
-                    }
-                }
+                    },
+                    |(head, body)| self.hand_on(wanted, head, &body),
+                )
             }
         }
     }
